@@ -1,0 +1,98 @@
+"""Character sets: text to class numbers and back.
+
+The layout is AdelaiDet's: classes ``0 .. n-1`` are the characters, ``n`` is "unknown" and ``n + 1`` is "end" (also
+padding). With the 95 printable ASCII characters that gives the published 97 classes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fasttcm.errors import ConfigError
+
+__all__ = ["CHARSETS", "UNKNOWN_CHARACTER", "Charset", "collapse_ctc"]
+
+UNKNOWN_CHARACTER = "口"
+"""How the class "unknown" is written in a decoded text (U+53E3, as published)."""
+
+CHARSETS = {
+    "ascii": "".join(chr(code) for code in range(32, 127)),
+    "lower36": "abcdefghijklmnopqrstuvwxyz0123456789",
+}
+"""Named character sets: ``ascii`` (95 printable, ABCNet and TESTR), ``lower36`` (DeepSolo's 37 classes)."""
+
+
+@dataclass(frozen=True)
+class Charset:
+    """An ordered set of characters.
+
+    Attributes:
+        characters: every character once; its position is its class. Texts are lower-cased before encoding when the
+            set has no upper-case letter.
+    """
+
+    characters: str
+
+    def __post_init__(self) -> None:
+        twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        if twice or not self.characters:
+            raise ConfigError(f"a charset needs each character once, got {'duplicates ' + repr(twice) if twice else 'none'}")
+
+    @classmethod
+    def named(cls, name: str) -> "Charset":
+        """A set of :data:`CHARSETS`; raises ConfigError with the known names otherwise."""
+        if name not in CHARSETS:
+            raise ConfigError(f"unknown charset {name!r}; known: {', '.join(CHARSETS)}")
+        return cls(CHARSETS[name])
+
+    @property
+    def unknown(self) -> int:
+        """Class of a character outside the set."""
+        return len(self.characters)
+
+    @property
+    def end(self) -> int:
+        """Class after the last character, also padding."""
+        return len(self.characters) + 1
+
+    @property
+    def num_classes(self) -> int:
+        """Characters, unknown and end."""
+        return len(self.characters) + 2
+
+    def normalize(self, text: str) -> str:
+        """``text`` in the case of the set (lower case when the set has no upper-case letter)."""
+        return text if any(c.isupper() for c in self.characters) else text.lower()
+
+    def foreign(self, text: str) -> list[str]:
+        """The characters of ``text`` outside the set, each once, in order."""
+        return [c for c in dict.fromkeys(self.normalize(text)) if c not in self.characters]
+
+    def encode(self, text: str, max_length: int) -> list[int]:
+        """``max_length`` classes: the text cut to ``max_length`` characters, then padded with :attr:`end`."""
+        index = {c: i for i, c in enumerate(self.characters)}
+        classes = [index.get(c, self.unknown) for c in self.normalize(text)[:max_length]]
+        return classes + [self.end] * (max_length - len(classes))
+
+    def decode(self, classes: Iterable[int], *, stop_at_end: bool = False) -> str:
+        """The text of a row of classes.
+
+        Args:
+            classes: class numbers; unknown becomes :data:`UNKNOWN_CHARACTER`, ends are left out.
+            stop_at_end: drop what follows the first end. AdelaiDet keeps it (the default).
+        """
+        pieces = []
+        for number in classes:
+            number = int(number)
+            if number < self.unknown:
+                pieces.append(self.characters[number])
+            elif number == self.unknown:
+                pieces.append(UNKNOWN_CHARACTER)
+            elif stop_at_end:
+                break
+        return "".join(pieces)
+
+
+def collapse_ctc(classes: Sequence[int], blank: int) -> list[int]:
+    """Best-path CTC: merge repeats, then drop blanks."""
+    merged = [c for i, c in enumerate(classes) if i == 0 or c != classes[i - 1]]
+    return [c for c in merged if c != blank]

@@ -1,0 +1,40 @@
+"""Polygons and Bezier curves: pure functions on NumPy arrays and torch tensors.
+
+Coordinates are (x, y) in pixels, x to the right and y downwards, so "clockwise" is clockwise as seen.
+A text polygon runs clockwise from the top-left corner of the first character: the top side left to right,
+then the bottom side right to left.
+"""
+
+from fasttcm.geometry.bezier import (
+    bernstein_basis,
+    bezier_points,
+    beziers_to_polygons,
+    fit_bezier,
+    polygon_to_bezier,
+    sample_sides,
+)
+from fasttcm.geometry.polygons import (
+    clip_polygon_to_image,
+    is_simple,
+    polygon_area,
+    polygon_box,
+    polygon_perimeter,
+    rasterize_polygons,
+    shrink_polygon,
+)
+
+__all__ = [
+    "bernstein_basis",
+    "bezier_points",
+    "beziers_to_polygons",
+    "clip_polygon_to_image",
+    "fit_bezier",
+    "is_simple",
+    "polygon_area",
+    "polygon_box",
+    "polygon_perimeter",
+    "polygon_to_bezier",
+    "rasterize_polygons",
+    "sample_sides",
+    "shrink_polygon",
+]

@@ -1,0 +1,1 @@
+"""Network pieces shared by several models: plain PyTorch, no compiled extension."""
