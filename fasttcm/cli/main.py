@@ -1,0 +1,60 @@
+"""Parse the command line, run a sub-command, turn mistakes into one line and exit code 2."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+import fasttcm
+from fasttcm.errors import FastTCMError
+
+__all__ = ["build_parser", "main"]
+
+COMMANDS = ("spot", "train", "eval", "synth")
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every sub-command."""
+    parser = argparse.ArgumentParser(
+        prog="fasttcm", description="Find and read text in pictures; train and score the models that do it."
+    )
+    parser.add_argument("--version", action="version", version=f"fasttcm {fasttcm.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"fasttcm.cli.{name}")
+        command = module.add_parser(commands)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 done but for some inputs, 2 a mistake, 130 Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False, markup=False, highlighter=None)],
+    )
+    try:
+        return int(options.run(options) or 0)
+    except (FastTCMError, ImportError) as error:
+        if options.debug:
+            raise
+        print(f"fasttcm: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("fasttcm: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Options that several sub-commands share."""
+
+import argparse
+
+from fvcore.common.config import CfgNode
+
+from fasttcm.config import load_config
+
+__all__ = ["add_config_options", "add_device_option", "config_from"]
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """``--config-file FILE`` and trailing ``KEY VALUE`` pairs."""
+    parser.add_argument("--config-file", metavar="FILE", help="YAML file, e.g. configs/abcnet/totaltext/fasttcm_cr50.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, e.g. SOLVER.BASE_LR 0.001")
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda or cuda:N")
+
+
+def config_from(options: argparse.Namespace) -> CfgNode:
+    """The configuration that :func:`add_config_options` names."""
+    return load_config(options.config_file, options.overrides)

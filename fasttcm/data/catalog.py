@@ -1,0 +1,203 @@
+"""Datasets by name or by path.
+
+A name stands for files under one root folder: the environment variable ``FASTTCM_DATASETS``, by default ``./datasets``.
+A path needs no registration: a folder with ``annotations.json`` and ``images/``, or a JSON file.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fasttcm.charset import Charset
+from fasttcm.data.builtin import BUILTIN_DATASETS
+from fasttcm.data.coco import TextDataset
+from fasttcm.errors import DataError
+
+__all__ = ["DATASETS_ROOT_VARIABLE", "DatasetEntry", "datasets_root", "known_datasets", "load_dataset", "register_dataset", "resolve_dataset"]
+
+DATASETS_ROOT_VARIABLE = "FASTTCM_DATASETS"
+DEFAULT_ROOT = "datasets"
+DEFAULT_PROTOCOL = "totaltext"
+ANNOTATIONS_FILE = "annotations.json"
+CARD_FILE = "card.json"
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """Where a dataset is and how it is scored.
+
+    Attributes:
+        name: what messages and reports call it.
+        annotation_file: the COCO-style JSON.
+        image_root: its image folder; ``None`` leaves that to the JSON (see :meth:`TextDataset.from_json`).
+        protocol: evaluation protocol.
+        lexicons: lexicon name (``full``, ``strong``, ...) -> file.
+        license: licence as published.
+        source: where the publisher offers it.
+        rec_charset: characters that the numbers of ``rec`` stand for; ``None`` for the 95 printable ASCII characters.
+    """
+
+    name: str
+    annotation_file: Path
+    image_root: Path | None = None
+    protocol: str = DEFAULT_PROTOCOL
+    lexicons: Mapping[str, Path] = field(default_factory=dict)
+    license: str = ""
+    source: str = ""
+    rec_charset: Charset | None = None
+
+
+_REGISTERED: dict[str, DatasetEntry] = {}
+
+
+def register_dataset(
+    name: str,
+    annotation_file: str | os.PathLike[str],
+    image_root: str | os.PathLike[str] | None = None,
+    *,
+    protocol: str = DEFAULT_PROTOCOL,
+    lexicons: Mapping[str, str | os.PathLike[str]] | None = None,
+    license: str = "",
+    source: str = "",
+    rec_charset: Charset | None = None,
+) -> None:
+    """Give a dataset a name. Relative paths are relative to the datasets root at the time of use.
+
+    Args:
+        name: the name for ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
+        annotation_file: the COCO-style JSON; need not exist yet.
+        image_root: its image folder.
+        protocol: evaluation protocol.
+        lexicons: lexicon name -> file.
+        license: licence as published.
+        source: where the publisher offers it.
+        rec_charset: see :class:`DatasetEntry`.
+
+    Raises:
+        DataError: the name is taken by another dataset.
+    """
+    entry = DatasetEntry(
+        name,
+        Path(annotation_file),
+        None if image_root is None else Path(image_root),
+        protocol,
+        {key: Path(value) for key, value in (lexicons or {}).items()},
+        license,
+        source,
+        rec_charset,
+    )
+    if _REGISTERED.setdefault(name, entry) != entry:
+        raise DataError(f"dataset name {name!r} is already registered for {_REGISTERED[name].annotation_file}")
+
+
+def known_datasets() -> list[str]:
+    """Registered names, sorted."""
+    return sorted(_REGISTERED)
+
+
+def datasets_root() -> Path:
+    """The folder that relative paths of registered datasets start from."""
+    return Path(os.environ.get(DATASETS_ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> DatasetEntry:
+    """Find a dataset: a registered name, a folder, a JSON file, or a prepared folder under the root.
+
+    Args:
+        name_or_path: looked up in that order. A folder holds ``annotations.json``, ``images/`` and, if wanted,
+            ``card.json`` with ``protocol``, ``lexicons`` (name -> file in the folder), ``license`` and ``source``.
+        root: instead of :func:`datasets_root`.
+
+    Returns:
+        The entry, with paths that start at the root; the files of a registered name need not exist.
+
+    Raises:
+        DataError: an unknown name (with the nearest known ones), a path that does not exist, a folder without
+            ``annotations.json``, a broken card.
+    """
+    text = os.fspath(name_or_path)
+    base = Path(root) if root is not None else datasets_root()
+    if text in _REGISTERED:
+        entry = _REGISTERED[text]
+        return replace(
+            entry,
+            annotation_file=base / entry.annotation_file,
+            image_root=None if entry.image_root is None else base / entry.image_root,
+            lexicons={key: base / value for key, value in entry.lexicons.items()},
+        )
+    path = Path(text).expanduser()
+    for folder in (path, base / path):
+        if folder.is_dir():
+            return _folder_entry(folder)
+    if path.is_file() or path.suffix == ".json":
+        if not path.is_file():
+            raise DataError(f"annotation file not found: {path}")
+        return DatasetEntry(name=path.stem, annotation_file=path)
+    near = difflib.get_close_matches(text, _REGISTERED, n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(known_datasets())}"
+    raise DataError(f"unknown dataset {text!r}: neither a registered name nor a folder or JSON file here; {hint}")
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    charset: Charset | None = None,
+    filter_empty: bool = False,
+    strict: bool = False,
+) -> TextDataset:
+    """Resolve a dataset and read it; arguments as :func:`resolve_dataset` and :meth:`TextDataset.from_json`.
+
+    Raises:
+        DataError: as those two; a registered dataset whose files are missing says where they are expected.
+    """
+    entry = resolve_dataset(name_or_path, root)
+    for path, what in ((entry.annotation_file, "annotation file"), (entry.image_root, "image folder")):
+        if path is not None and not path.exists():
+            where = f" It is offered at {entry.source}." if entry.source else ""
+            raise DataError(
+                f"dataset {entry.name}: {what} expected at {path} (root: {DATASETS_ROOT_VARIABLE}); see "
+                f"datasets/README.md for the layout.{where}"
+            )
+    return TextDataset.from_json(
+        entry.annotation_file,
+        entry.image_root,
+        charset=charset,
+        rec_charset=entry.rec_charset,
+        name=entry.name,
+        filter_empty=filter_empty,
+        strict=strict,
+    )
+
+
+def _folder_entry(folder: Path) -> DatasetEntry:
+    """The dataset in a folder as ``fasttcm synth`` and ``fasttcm prepare`` write it."""
+    annotation_file = folder / ANNOTATIONS_FILE
+    if not annotation_file.is_file():
+        raise DataError(f"{folder}: no {ANNOTATIONS_FILE} in this folder, so it is not a dataset")
+    name = folder.resolve().name
+    card_file = folder / CARD_FILE
+    if not card_file.is_file():
+        return DatasetEntry(name=name, annotation_file=annotation_file)
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8-sig"))
+        lexicons = {str(key): folder / str(value) for key, value in dict(card.get("lexicons") or {}).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{card_file}: not a valid dataset card: {error}") from error
+    for lexicon in lexicons.values():
+        if not lexicon.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{card_file}: lexicon {lexicon} lies outside the dataset's folder")
+    texts = {key: str(card[key]) for key in ("protocol", "license", "source") if card.get(key)}
+    return DatasetEntry(name=name, annotation_file=annotation_file, lexicons=lexicons, **texts)
+
+
+def _register_builtin(table: Sequence[tuple[str, str, str, str]]) -> None:
+    """Register the published names."""
+    for name, annotation_file, image_root, protocol in table:
+        register_dataset(name, annotation_file, image_root, protocol=protocol)
+
+
+_register_builtin(BUILTIN_DATASETS)

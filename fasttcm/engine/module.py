@@ -1,0 +1,105 @@
+"""The Lightning module: one training step of any model that returns a dictionary of losses."""
+
+import logging
+from typing import Any
+
+import lightning as L
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fasttcm.engine.checkpoint import METADATA_KEY, metadata
+from fasttcm.engine.optim import build_optimizer, build_scheduler, lr_factor, parameter_groups
+from fasttcm.errors import FastTCMError
+from fasttcm.structures import Sample
+
+__all__ = ["TrainingModule"]
+
+_LOG = logging.getLogger(__name__)
+_SEED_STRIDE = 1_000_003
+"""Prime that keeps the random streams of neighbouring seeds apart."""
+
+
+class TrainingModule(L.LightningModule):
+    """Trains ``model``, which maps a list of samples to ``{name: scalar loss}``; the losses are added.
+
+    Every random number of iteration t (dropout, teacher forcing) depends on ``SEED``, t and the process alone, so a
+    resumed run repeats exactly what an uninterrupted one does.
+    """
+
+    def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
+        super().__init__()
+        self.model = model
+        self.cfg = cfg
+        self.ema: AveragedModel | None = None
+        if cfg.SOLVER.EMA.ENABLED:
+            average = get_ema_multi_avg_fn(cfg.SOLVER.EMA.DECAY)
+            self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+            self.ema.requires_grad_(False)
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The weights to evaluate and ship: the moving average if there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+    def on_train_batch_start(self, batch: list[Sample], batch_idx: int) -> None:
+        """Seed this iteration."""
+        torch.manual_seed((self.cfg.SEED * _SEED_STRIDE + self.global_step) * self.trainer.world_size + self.global_rank)
+
+    def training_step(self, batch: list[Sample], batch_idx: int) -> dict[str, Tensor]:
+        """Add the losses of one batch.
+
+        Raises:
+            FastTCMError: a loss is not finite; names the images of the batch.
+        """
+        losses: dict[str, Tensor] = self.model(batch)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            bad = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
+            files = ", ".join(str(sample["file_name"]) for sample in batch)
+            raise FastTCMError(
+                f"iteration {self.global_step}: {bad or 'the total loss'} is not finite on {files}; "
+                "lower SOLVER.BASE_LR or clip the gradients, then --resume from the last checkpoint"
+            )
+        self.log_dict({f"loss/{name}": value.detach() for name, value in losses.items()})
+        self.log("loss/total", total.detach(), prog_bar=True)
+        return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Update the moving average right after the weights, so that every checkpoint holds both of one iteration."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser groups and the schedule, stepped every iteration."""
+        solver = self.cfg.SOLVER
+        groups = parameter_groups(
+            self.model,
+            base_lr=solver.BASE_LR,
+            weight_decay=solver.WEIGHT_DECAY,
+            weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+            lr_multipliers=[(str(part), float(factor)) for part, factor in solver.LR_MULTIPLIERS],
+        )
+        optimizer = build_optimizer(groups, name=solver.OPTIMIZER, base_lr=solver.BASE_LR, momentum=solver.MOMENTUM)
+        factor = lr_factor(
+            schedule=solver.LR_SCHEDULER_NAME,
+            max_iter=solver.MAX_ITER,
+            steps=solver.STEPS,
+            gamma=solver.GAMMA,
+            warmup_iters=solver.WARMUP_ITERS,
+            warmup_factor=solver.WARMUP_FACTOR,
+        )
+        return [optimizer], [{"scheduler": build_scheduler(optimizer, factor), "interval": "step"}]
+
+    def transfer_batch_to_device(self, batch: list[Sample], device: torch.device, dataloader_idx: int) -> list[Sample]:
+        """Move images and targets; the rest of a sample stays on the CPU."""
+        return [
+            {**sample, "image": sample["image"].to(device, non_blocking=True), "targets": sample["targets"].to(device)}
+            for sample in batch
+        ]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add configuration, charset and iteration, so that the file alone rebuilds the model."""
+        checkpoint[METADATA_KEY] = metadata(self.cfg, self.global_step)

@@ -1,0 +1,47 @@
+"""Tables of figures for the terminal and for Markdown pages."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from fasttcm.evaluation.result import Figures, Result
+
+__all__ = ["results_markdown", "results_table"]
+
+COLUMNS = ("", "task", "precision", "recall", "hmean", "matched", "ground truth", "predicted")
+
+
+def results_table(results: Mapping[str, Result], *, title: str = "") -> Table:
+    """A terminal table: one detection and one end-to-end row per named result, figures in per cent."""
+    table = Table(title=title or None)
+    for number, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if number < 2 else "right")
+    for row in _rows(results):
+        table.add_row(*row, end_section=row[1] == "end-to-end")
+    return table
+
+
+def results_markdown(results: Mapping[str, Result]) -> str:
+    """The same table in Markdown, ending with a newline."""
+    rules = [":--"] * 2 + ["--:"] * (len(COLUMNS) - 2)
+    rows = [COLUMNS, rules, *([_escape(cell) for cell in row] for row in _rows(results))]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def _rows(results: Mapping[str, Result]) -> list[list[str]]:
+    """Cells of every row."""
+    return [
+        [name, task, *_cells(figures)]
+        for name, result in results.items()
+        for task, figures in (("detection", result.detection), ("end-to-end", result.end_to_end))
+    ]
+
+
+def _cells(figures: Figures) -> list[str]:
+    rates = (figures.precision, figures.recall, figures.hmean)
+    counts = (figures.matched, figures.ground_truth, figures.predicted)
+    return [f"{100 * rate:.2f}" for rate in rates] + [str(count) for count in counts]
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|")
