@@ -10,6 +10,7 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,15 @@ class _TensorReader(pickle.Unpickler):
         self._archive = archive
         self._root = root
         self._storages: dict[str, Tensor] = {}
+        # Opcodes can set attributes of a plain function: hand out a wrapper that only this reader uses.
+        self._rebuild = partial(_tensor_of_storage)
         super().__init__(archive.open(f"{root}data.pkl"))
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGE_DTYPES:
             return _STORAGE_DTYPES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor_of_storage
+            return self._rebuild
         return _Inert
 
     def persistent_load(self, pid: Any) -> Tensor:

@@ -35,8 +35,10 @@ INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 _TRUNK = "visual."
 _POOL = "visual.attnpool."
 _LOGIT_SCALE = "logit_scale"
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
-"""Sizes that OpenAI's archive stores as integers among the weights; the shapes tell the same."""
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+"""Sizes that OpenAI's archive stores as integers among the weights (the shapes tell the same), and the causal mask that
+archives traced from open_clip's model hold."""
+_RN50_SIZES = ClipSizes()
 _NAMED_IN_MESSAGE = 6
 """Keys written out in an error before "and N more"."""
 _SNIFFED_BYTES = 64
@@ -83,15 +85,14 @@ def load_clip(weights: str | os.PathLike[str], *, sizes: ClipSizes | None = None
         CheckpointError: the file is missing, damaged, not CLIP's layout, or contradicts ``sizes``.
     """
     if weights == RANDOM:
-        sizes = sizes or ClipSizes()
-        return _evaluating(_new_towers(sizes))
+        return _evaluating(_new_towers(sizes or _RN50_SIZES))
     path = Path(weights)
     towers = towers_from_state_dict(_read(path), source=str(path))
     differences = towers.sizes.contradictions(sizes) if sizes else []
     if differences:
         raise CheckpointError(f"{path} is another CLIP than asked for (file against request): {'; '.join(differences)}")
     towers.sha256 = _sha256(path)
-    if towers.sizes == ClipSizes() and towers.sha256 != RN50_SHA256:
+    if towers.sizes == _RN50_SIZES and towers.sha256 != RN50_SHA256:
         _logger.warning(
             "%s has RN50's sizes but is not OpenAI's file; its weights are used as they are: SHA-256 %s, published %s",
             path,

@@ -14,7 +14,7 @@ from fasttcm.charset import Charset
 from fasttcm.geometry import polygon_area, polygon_box, sample_sides
 from fasttcm.structures import ILLEGIBLE, FloatArray
 
-__all__ = ["AnnotationProblem", "ParsedAnnotation", "clip_box", "parse_annotation", "parse_text"]
+__all__ = ["AnnotationError", "ParsedAnnotation", "clip_box", "parse_annotation", "parse_text"]
 
 BEZIER_NUMBERS = 16
 """Two curves of four control points (x, y)."""
@@ -29,7 +29,7 @@ BORDER_TOLERANCE = 1.0
 """Pixels by which a box may cross the image border without being reported (it is clipped all the same)."""
 
 
-class AnnotationProblem(Exception):
+class AnnotationError(Exception):
     """An annotation that has to be skipped.
 
     Args:
@@ -81,7 +81,7 @@ def parse_annotation(
         detection_only: the dataset has no transcriptions at all: texts are empty and the words count.
 
     Raises:
-        AnnotationProblem: nothing usable; the reason says why.
+        AnnotationError: nothing usable; the reason says why.
     """
     bezier = _bezier(entry)
     polygon = _polygon(entry, have_bezier=bezier is not None)
@@ -90,9 +90,9 @@ def parse_annotation(
     if outline is None:
         polygon = outline = box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)
     if abs(polygon_area(outline)) < MIN_AREA or (box[2:] - box[:2]).min() <= 0:
-        raise AnnotationProblem("zero area (skipped)", box.round(2).tolist())
+        raise AnnotationError("zero area (skipped)", box.round(2).tolist())
     if _outside(polygon_box(outline), height, width) or _outside(box, height, width):
-        raise AnnotationProblem("outside the image (skipped)", box.round(2).tolist())
+        raise AnnotationError("outside the image (skipped)", box.round(2).tolist())
     clipped = clip_box(box, height, width)
     crosses = np.abs(clipped - box).max() > BORDER_TOLERANCE
     notes = ("box crosses the image border (clipped)",) if crosses else ()
@@ -112,10 +112,9 @@ def parse_text(entry: Mapping[str, Any], rec_charset: Charset) -> tuple[str, str
         return ILLEGIBLE, "transcription missing (taken as illegible)"
     if isinstance(value, str):
         return value.strip() or ILLEGIBLE, ""
-    classes = value if isinstance(value, list) else [None]
-    if not all(isinstance(c, int) and 0 <= c <= rec_charset.end for c in classes):
+    if not isinstance(value, list) or not all(isinstance(c, int) and 0 <= c <= rec_charset.end for c in value):
         return ILLEGIBLE, "transcription is neither text nor classes of the charset (taken as illegible)"
-    return rec_charset.decode(classes).strip() or ILLEGIBLE, ""
+    return rec_charset.decode(value).strip() or ILLEGIBLE, ""
 
 
 def clip_box(box: FloatArray, height: int, width: int) -> FloatArray:
@@ -133,10 +132,10 @@ def _numbers(value: object, field: str) -> FloatArray:
     try:
         numbers = np.asarray(value, np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError) as error:
-        raise AnnotationProblem(f"{field} is not a list of numbers (skipped)", value) from error
+        raise AnnotationError(f"{field} is not a list of numbers (skipped)", value) from error
     # What overflows single precision is as useless as infinity.
     if not (np.abs(numbers) < np.finfo(np.float32).max).all():
-        raise AnnotationProblem(f"{field} holds NaN or infinity (skipped)", value)
+        raise AnnotationError(f"{field} holds NaN or infinity (skipped)", value)
     return numbers
 
 
@@ -147,7 +146,7 @@ def _bezier(entry: Mapping[str, Any]) -> FloatArray | None:
         return None
     numbers = _numbers(value, "bezier_pts")
     if len(numbers) != BEZIER_NUMBERS:
-        raise AnnotationProblem(f"bezier_pts needs {BEZIER_NUMBERS} numbers (skipped)", f"{len(numbers)} given")
+        raise AnnotationError(f"bezier_pts needs {BEZIER_NUMBERS} numbers (skipped)", f"{len(numbers)} given")
     return numbers
 
 
@@ -166,9 +165,9 @@ def _polygon(entry: Mapping[str, Any], *, have_bezier: bool) -> FloatArray | Non
         parts = value if nested and not is_points else [value]
         rings = [numbers for part in parts if len(numbers := _numbers(part, field)) >= 2 * MIN_POINTS]
         if not rings:
-            raise AnnotationProblem("fewer than 3 points (skipped)", value)
+            raise AnnotationError("fewer than 3 points (skipped)", value)
         if any(len(ring) % 2 for ring in rings):
-            raise AnnotationProblem(f"{field} has an odd number of coordinates (skipped)", value)
+            raise AnnotationError(f"{field} has an odd number of coordinates (skipped)", value)
         if field == "polys" or not have_bezier:
             polygon = max((ring.reshape(-1, 2) for ring in rings), key=lambda ring: abs(polygon_area(ring)))
     return polygon
@@ -180,8 +179,8 @@ def _box(entry: Mapping[str, Any], outline: FloatArray | None) -> FloatArray:
     if value:
         numbers = _numbers(value, "bbox")
         if len(numbers) != 4:
-            raise AnnotationProblem("bbox needs 4 numbers (skipped)", value)
+            raise AnnotationError("bbox needs 4 numbers (skipped)", value)
         return np.concatenate([numbers[:2], numbers[:2] + numbers[2:]])
     if outline is None:
-        raise AnnotationProblem("missing fields: no bbox, bezier_pts or polys (skipped)")
+        raise AnnotationError("missing fields: no bbox, bezier_pts or polys (skipped)")
     return polygon_box(outline)

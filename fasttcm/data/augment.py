@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from fasttcm.data.color import ColorJitter
 from fasttcm.errors import ConfigError
 from fasttcm.geometry import polygon_box
 from fasttcm.structures import FloatArray, TextTargets
@@ -42,9 +43,7 @@ STRADDLE_TOLERANCE = 1e-3
 class Transform(Protocol):
     """What a mapper applies, one after the other."""
 
-    def __call__(
-        self, image: Pixels, targets: TextTargets, rng: np.random.Generator
-    ) -> tuple[Pixels, TextTargets]:
+    def __call__(self, image: Pixels, targets: TextTargets, rng: np.random.Generator) -> tuple[Pixels, TextTargets]:
         """Transformed image (h, w, 3) uint8 and targets in its pixels."""
 
 
@@ -139,9 +138,7 @@ def rotate(
     return turned.astype(np.uint8, copy=False), move_targets(targets, matrix, tight_boxes=tight_boxes)
 
 
-def grow_window(
-    x0: float, y0: float, width: float, height: float, boxes: FloatArray
-) -> tuple[int, int, int, int]:
+def grow_window(x0: float, y0: float, width: float, height: float, boxes: FloatArray) -> tuple[int, int, int, int]:
     """Extend a window until it cuts no box (SPEC ``abcnet`` 13.3.1).
 
     A box counts as cut when it straddles a border line in that axis alone, also beside the window. Borders only
@@ -218,10 +215,11 @@ class InstanceCrop:
             first = np.maximum(np.floor(centre).astype(int) - size, 0)
             last = np.minimum(last, np.ceil(centre).astype(int))
         corner = rng.integers(np.minimum(first, last), last, endpoint=True)
-        x0, y0, width, height = grow_window(*corner, *size, boxes)
-        x0, y0 = max(x0, 0), max(y0, 0)
+        x0, y0, width, height = grow_window(corner[0], corner[1], size[0], size[1], boxes)
         # Boxes may reach beyond the image; the window may not.
-        return crop(image, targets, x0, y0, min(width, int(limits[0]) - x0), min(height, int(limits[1]) - y0))
+        x1, y1 = min(x0 + width, image.shape[1]), min(y0 + height, image.shape[0])
+        x0, y0 = max(x0, 0), max(y0, 0)
+        return crop(image, targets, x0, y0, x1 - x0, y1 - y0)
 
 
 class RandomRotation:

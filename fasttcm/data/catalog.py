@@ -16,7 +16,15 @@ from fasttcm.data.builtin import BUILTIN_DATASETS
 from fasttcm.data.coco import TextDataset
 from fasttcm.errors import DataError
 
-__all__ = ["DATASETS_ROOT_VARIABLE", "DatasetEntry", "datasets_root", "known_datasets", "load_dataset", "register_dataset", "resolve_dataset"]
+__all__ = [
+    "DATASETS_ROOT_VARIABLE",
+    "DatasetEntry",
+    "datasets_root",
+    "known_datasets",
+    "load_dataset",
+    "register_dataset",
+    "resolve_dataset",
+]
 
 DATASETS_ROOT_VARIABLE = "FASTTCM_DATASETS"
 DEFAULT_ROOT = "datasets"
@@ -190,8 +198,14 @@ def _folder_entry(folder: Path) -> DatasetEntry:
     for lexicon in lexicons.values():
         if not lexicon.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{card_file}: lexicon {lexicon} lies outside the dataset's folder")
-    texts = {key: str(card[key]) for key in ("protocol", "license", "source") if card.get(key)}
-    return DatasetEntry(name=name, annotation_file=annotation_file, lexicons=lexicons, **texts)
+    return DatasetEntry(
+        name=name,
+        annotation_file=annotation_file,
+        protocol=str(card.get("protocol") or DEFAULT_PROTOCOL),
+        lexicons=lexicons,
+        license=str(card.get("license") or ""),
+        source=str(card.get("source") or ""),
+    )
 
 
 def _register_builtin(table: Sequence[tuple[str, str, str, str]]) -> None:

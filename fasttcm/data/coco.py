@@ -76,8 +76,8 @@ class TextDataset:
 
         Args:
             annotation_file: the JSON.
-            image_root: folder the file names are relative to; ``None`` takes the JSON's key ``image_root`` (relative to
-                the JSON's folder, no higher than the folder above it), else ``images`` beside the JSON, else its folder.
+            image_root: folder the file names are relative to; ``None`` takes the JSON's key ``image_root`` (relative
+                to the JSON's folder, at most one level up), else ``images`` beside the JSON, else its folder.
             charset: characters the model can read; others are counted, and kept (encoded as unknown).
             rec_charset: meaning of the numbers in ``rec``; by default the 95 printable ASCII characters.
             name: what messages call the dataset; by default the file's name.

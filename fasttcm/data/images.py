@@ -29,7 +29,23 @@ DEFAULT_MAX_PIXELS = 100_000_000
 """Larger images are refused as decompression bombs (100 megapixels are 300 MB once decoded)."""
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".avif",
+    }
 )
 """Suffixes, in lower case, of the files that a folder or a pattern stands for."""
 
@@ -133,7 +149,9 @@ def _images_below(folder: str) -> list[Path]:
     for base, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         images += [
-            Path(base, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+            Path(base, name)
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     return images
 
@@ -185,7 +203,9 @@ def _opened(source: ImageSource, max_pixels: int) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; a missing, damaged or nonsensical entry counts as upright."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is no concern of ours
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (*DECODER_ERRORS, struct.error):
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -204,15 +224,15 @@ def _orient(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.u
 
 def _to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """RGB pixels (h, w, 3) of a loaded image of any mode, converted strip by strip."""
-    divisor = _full_scale(image) / WHITE if image.mode.startswith("I") or image.mode == "F" else 0.0
+    factor = WHITE / _full_scale(image) if image.mode.startswith("I") or image.mode == "F" else 0.0
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         target = pixels[top : top + strip.height]
-        if divisor:
-            gray = np.asarray(strip).astype(np.float32) / divisor
+        if factor:
+            gray = np.asarray(strip).astype(np.float32) * factor
             target[:] = (np.clip(gray, 0, WHITE) + 0.5).astype(np.uint8)[..., None]
         elif transparent:
             rgba = np.asarray(strip.convert("RGBA")).astype(np.float32)

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from fasttcm.charset import Charset
-from fasttcm.data.annotations import AnnotationProblem, parse_annotation
+from fasttcm.data.annotations import AnnotationError, parse_annotation
 from fasttcm.data.image_folder import ImageFolder
 from fasttcm.data.images import image_size
 from fasttcm.data.index import ImageTable, IndexBuilder, PackedStrings
@@ -144,7 +144,7 @@ def _read_images(
     return images
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int | str]:
     """Whether a JSON value can be an id: a whole number or a string."""
     return isinstance(value, int | str) and not isinstance(value, bool)
 
@@ -225,7 +225,7 @@ def _add_words(
             word = parse_annotation(
                 entry, height=row.height, width=row.width, rec_charset=rec_charset, detection_only=detection_only
             )
-        except AnnotationProblem as problem:
+        except AnnotationError as problem:
             problems.add(problem.reason, place, problem.detail)
             continue
         for note in word.notes:
@@ -241,10 +241,10 @@ def _owner_and_label(
     """Image and label of an annotation; one without ``category_id`` belongs to the first category."""
     owner = entry.get("image_id")
     if not _is_id(owner) or owner not in images:
-        raise AnnotationProblem("unknown image_id (skipped)", repr(owner))
+        raise AnnotationError("unknown image_id (skipped)", repr(owner))
     category = entry.get("category_id")
     if category is None or not labels:
         return images[owner], 0
     if not _is_id(category) or category not in labels:
-        raise AnnotationProblem("unknown category_id (skipped)", repr(category))
+        raise AnnotationError("unknown category_id (skipped)", repr(category))
     return images[owner], labels[category]

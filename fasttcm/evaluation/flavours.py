@@ -17,6 +17,9 @@ from fasttcm.evaluation.records import Word
 
 __all__ = ["FLAVOURS", "OWN", "Flavour", "Prepared", "find_flavour", "prepare", "read_back"]
 
+NO_LIMIT = float("-inf")
+"""A threshold that every score passes."""
+
 TEXT_CUTS = (": ", ",####")
 """Separators of the intermediate text files: a transcription that contains one ends there."""
 
@@ -36,7 +39,7 @@ class Flavour:
     """
 
     name: str
-    minimum_score: float = float("-inf")
+    minimum_score: float = NO_LIMIT
     score_digits: int | None = None
     confidence_floor: Mapping[str, float] = field(default_factory=dict)
     archives: bool = False
@@ -88,14 +91,9 @@ def prepare(words: Sequence[Word], *, flavour: Flavour, protocol: Protocol, conf
     Returns:
         The detections; texts are as they stand in the project's result file, before any lexicon.
     """
-    threshold = max(
-        float("-inf") if confidence is None else confidence, flavour.confidence_floor.get(protocol.name, float("-inf"))
-    )
-    chosen = [
-        i
-        for i, word in enumerate(words)
-        if word.score > flavour.minimum_score and _rounded(word.score, flavour) >= threshold
-    ]
+    asked = NO_LIMIT if confidence is None else confidence
+    threshold = max(asked, flavour.confidence_floor.get(protocol.name, NO_LIMIT))
+    chosen = [i for i, word in enumerate(words) if _passes(word.score, flavour, threshold)]
     polygons = [words[i].points for i in chosen]
     texts = [words[i].text for i in chosen]
     invalid: list[int] = []
@@ -120,8 +118,10 @@ def read_back(text: str, *, flavour: Flavour, protocol: Protocol) -> str:
     return text
 
 
-def _rounded(score: float, flavour: Flavour) -> float:
-    return score if flavour.score_digits is None else round(score, flavour.score_digits)
+def _passes(score: float, flavour: Flavour, threshold: float) -> bool:
+    """Whether a prediction is confident enough; the threshold meets the score as the project writes it down."""
+    written = score if flavour.score_digits is None else round(score, flavour.score_digits)
+    return score > flavour.minimum_score and written >= threshold
 
 
 def _archived_text(text: str) -> str:

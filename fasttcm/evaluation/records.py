@@ -19,6 +19,9 @@ from fasttcm.structures import ILLEGIBLE, TextPredictions, TextTargets
 
 __all__ = ["ImageWords", "Source", "Word", "predictions_to_json", "read_images", "targets_to_json"]
 
+LARGEST_COORDINATE = 1e9
+"""Pixels; areas of larger polygons would leave the range in which the arithmetic is exact enough."""
+
 Source = Mapping[str, Any] | str | Path
 """The JSON document, or the path of a file that holds it."""
 
@@ -70,10 +73,8 @@ def read_images(source: Source, *, role: str, text_required: bool) -> dict[str, 
         words = entry.get("words")
         if not isinstance(words, list):
             raise DataError(f"{where}: image {key} has no list 'words' (an empty list when there is no text)")
-        places = (f"{where}: image {key}, word {i + 1}" for i in range(len(words)))
-        images[key] = ImageWords(
-            entry["id"], [_word(w, place, text_required) for w, place in zip(words, places, strict=True)]
-        )
+        place = f"{where}: image {key}, word"
+        images[key] = ImageWords(entry["id"], [_word(w, f"{place} {i}", text_required) for i, w in enumerate(words, 1)])
     return images
 
 
@@ -114,8 +115,8 @@ def _word(entry: Any, place: str, text_required: bool) -> Word:
         raise DataError(f"{place}: 'points' must be [[x, y], ...] and 'score' a number") from error
     if points.ndim != 2 or points.shape[1] != 2:
         raise DataError(f"{place}: 'points' must be [[x, y], ...], got shape {points.shape}")
-    if not (np.isfinite(points.astype(np.float32)).all() and np.isfinite(score)):
-        raise DataError(f"{place}: a coordinate or the score is not a finite number")
+    if not ((np.abs(points) < LARGEST_COORDINATE).all() and np.isfinite(score)):
+        raise DataError(f"{place}: a coordinate or the score is not a finite number of reasonable size")
     if text_required and len(points) < MIN_POINTS:
         raise DataError(f"{place}: an outline needs at least {MIN_POINTS} points, got {len(points)}")
     text = entry.get("text", None if text_required else "")

@@ -140,6 +140,6 @@ def _refuse_invalid(images: Mapping[str, ImageWords]) -> None:
     for (key, i), good in zip(places, valid, strict=True):
         if not good:
             raise DataError(
-                f"ground truth: image {key}, word {i + 1}: the outline crosses itself or has no area, which the published "
-                "scripts refuse; mend it, or score without a flavour"
+                f"ground truth: image {key}, word {i + 1}: the outline crosses itself or has no area, which the "
+                "published scripts refuse; mend it, or score without a flavour"
             )

@@ -56,7 +56,9 @@ def _sample_points(
         extent = extent.clamp(min=1.0)
     bins = extent / extent.new_tensor([w, h])
     counts = torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil()
-    most_x, most_y = (sampling_ratio,) * 2 if sampling_ratio > 0 else (int(m) for m in counts.amax(0)) if len(counts) else (1, 1)
+    most_x, most_y = (
+        (sampling_ratio,) * 2 if sampling_ratio > 0 else (int(m) for m in counts.amax(0)) if len(counts) else (1, 1)
+    )
 
     def spread(axis: int, most: int) -> tuple[Tensor, Tensor]:
         step = torch.arange(most, dtype=points.dtype, device=points.device)
@@ -118,10 +120,12 @@ def _align_levels(
         column, column_weight = _neighbours(x, size[:, 1, None, None, None])
         # (n, h, w, rows a, 2, columns b, 2): every sample of a bin and its four cells
         index = row[..., None, None] * sizes[level][:, 1].reshape(-1, 1, 1, 1, 1, 1, 1) + column[:, :, :, None, None]
-        weight = row_weight[..., None, None] * column_weight[:, :, :, None, None] * share[:, None, None, :, None, :, None]
+        weight = (
+            row_weight[..., None, None] * column_weight[:, :, :, None, None] * share[:, None, None, :, None, :, None]
+        )
         index = index + start.reshape(-1, 1, 1, 1, 1, 1, 1)
     if index.numel() == 0:  # no region, or none with a sample: an empty sum keeps the features in the graph
-        return (features[0].new_zeros(n, channels, h, w) + table[:0].sum().to(features[0].dtype))
+        return features[0].new_zeros(n, channels, h, w) + table[:0].sum().to(features[0].dtype)
     terms = index.numel() // (n * h * w)
     pooled = F.embedding_bag(
         index.reshape(-1, terms), table.reshape(-1, channels), per_sample_weights=weight.reshape(-1, terms), mode="sum"
@@ -155,7 +159,9 @@ def bezier_align(
         ValueError: on shapes that do not fit.
     """
     if rois.dim() != 2 or rois.shape[1] != 17 or features.dim() != 4:
-        raise ValueError(f"bezier_align needs (N, C, H, W) and (n, 17), got {tuple(features.shape)} and {tuple(rois.shape)}")
+        raise ValueError(
+            f"bezier_align needs (N, C, H, W) and (n, 17), got {tuple(features.shape)} and {tuple(rois.shape)}"
+        )
     image = rois[:, 0].to(features.device, torch.int64)
     level = torch.zeros_like(image)
     return _align_levels([features], image, level, rois[:, 1:], [spatial_scale], output_size, sampling_ratio, aligned)
@@ -267,7 +273,16 @@ class BezierPooler(nn.Module):
             raise ValueError(f"the pooler has {len(self.scales)} levels, got {len(features)} feature maps")
         curves = torch.cat(list(beziers))
         counts = torch.tensor([len(b) for b in beziers], device=curves.device)
-        image = torch.repeat_interleave(torch.arange(len(beziers), device=curves.device), counts, output_size=len(curves))
+        image = torch.repeat_interleave(
+            torch.arange(len(beziers), device=curves.device), counts, output_size=len(curves)
+        )
         return _align_levels(
-            features, image, self.levels(curves), curves, self.scales, self.output_size, self.sampling_ratio, aligned=True
+            features,
+            image,
+            self.levels(curves),
+            curves,
+            self.scales,
+            self.output_size,
+            self.sampling_ratio,
+            aligned=True,
         )

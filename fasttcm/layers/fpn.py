@@ -1,5 +1,6 @@
 """Feature pyramid network (Lin et al., CVPR 2017) over any backbone."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -136,6 +137,6 @@ def _chosen_shapes(bottom_up: Backbone, in_levels: Sequence[str]) -> list[Featur
         raise ConfigError(f"FPN levels {list(in_levels)} are not among those of the backbone: {', '.join(declared)}")
     shapes = [declared[name] for name in in_levels]
     strides = [shape.stride for shape in shapes]
-    if any(coarse != 2 * fine for fine, coarse in zip(strides, strides[1:], strict=False)):
+    if any(coarse != 2 * fine for fine, coarse in itertools.pairwise(strides)):
         raise ConfigError(f"FPN levels must double their stride from one to the next, got strides {strides}")
     return shapes

@@ -31,7 +31,7 @@ _NAMED_IN_MESSAGE = 6
 
 
 class ImageNetResNet(Backbone):
-    """``res2`` .. ``res5`` (strides 4 .. 32) of a ResNet; state-dict names are torchvision's (``layer1.0.conv1.weight``).
+    """``res2`` .. ``res5`` (strides 4 .. 32) of a ResNet; state-dict names are torchvision's.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
@@ -94,8 +94,8 @@ class ImageNetResNet(Backbone):
 
     def _frozen(self) -> list[nn.Module]:
         """Modules that never train."""
-        parts = [[self.get_submodule(name) for name in _STEM], *([self.get_submodule(name)] for name in _STAGES.values())]
-        frozen = [module for part in parts[: self.freeze_at] for module in part]
+        parts = [_STEM, *((name,) for name in _STAGES.values())]
+        frozen = [self.get_submodule(name) for part in parts[: self.freeze_at] for name in part]
         if self.frozen_batch_norm:
             frozen.extend(module for module in self.modules() if isinstance(module, nn.BatchNorm2d))
         return frozen

@@ -4,7 +4,7 @@
 all-reduce that has a gradient, so it also runs on gloo. Ranks may hold different numbers of images, also none.
 """
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -80,7 +80,7 @@ def convert_sync_batchnorm(module: ModuleT) -> ModuleT:
         The module; a new one only when it is itself a batch normalisation.
     """
     if type(module) is nn.BatchNorm2d:
-        return _converted(module)  # type: ignore[return-value]
+        return cast(ModuleT, _converted(cast(nn.BatchNorm2d, module)))
     for name, child in module.named_children():
         setattr(module, name, convert_sync_batchnorm(child))
     return module

@@ -33,7 +33,7 @@ def dice_loss(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
 
 
 def squared_dice_loss(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Per image 1 - 2 (sum(p t) + s) / ((sum p^2 + s) + (sum t^2 + s)), s = 1e-3, then the mean (PAN, Wang et al. 2019).
+    """Per image 1 - 2 (sum(p t) + s) / ((sum p^2 + s) + (sum t^2 + s)), s = 1e-3, then the mean (PAN).
 
     Args:
         logits: (B, ...) before the sigmoid; computed in float32.

@@ -1,4 +1,4 @@
-"""The text side of TCM: class prompts with learned context, the cue added to them, and the frozen tower that reads them."""
+"""The text side of TCM: class prompts with learned contexts, their cue, and the frozen tower that reads them."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ from fasttcm.tcm.decoder import init_prompt_weights
 __all__ = ["DEFAULT_CLASS_TEXTS", "PromptGenerator", "PromptKind", "PromptedTextEncoder"]
 
 PromptKind = Literal["predefined", "predefined+learnable", "learnable"]
-"""What stands before the text tower: the class text, learned contexts between its start token and the rest, or contexts only."""
+"""What the text tower reads: the class text, learned contexts between its start token and its rest, or contexts only."""
 
 DEFAULT_CLASS_TEXTS = ("the pixels of many arbitrary-shape text instances.",)
 """The class text of every published configuration; 14 tokens with start and end."""
@@ -86,7 +86,7 @@ class PromptedTextEncoder(nn.Module):
         length = learned if prompt_kind == "learnable" else context_length + learned
         if length > tower.context_length:
             raise ConfigError(
-                f"the prompt has {length} tokens ({learned} of them learned), the text tower reads {tower.context_length}"
+                f"the prompt has {length} tokens, {learned} of them learned; the text tower reads {tower.context_length}"
             )
         self.prompt_kind = prompt_kind
         self.num_classes = len(class_texts)
@@ -122,7 +122,7 @@ class PromptedTextEncoder(nn.Module):
             (N*K, L, D) sequences, class fastest, and the (N*K,) int64 position of each one's end token.
         """
         if self.prompt_kind == "learnable":
-            tokens = self.contexts
+            tokens: Tensor = self.contexts
         else:
             tokens = self.tower.embed(self.token_ids)  # (K, context_length, D)
             if self.prompt_kind == "predefined+learnable":

@@ -4,7 +4,7 @@ TCM generates the cue from the image, so the text tower runs for every image. Fa
 query, so its texts are a function of the weights alone: computed once in eval mode and kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fasttcm.clip import TextTower
 from fasttcm.errors import ConfigError
-from fasttcm.tcm.prompts import PromptedTextEncoder, PromptGenerator
+from fasttcm.tcm.prompts import DEFAULT_CLASS_TEXTS, PromptedTextEncoder, PromptGenerator, PromptKind
 
-__all__ = ["ClassText", "ImageConditionedText", "StaticText", "similarity_gate"]
+__all__ = ["ClassText", "ImageConditionedText", "StaticText", "build_text", "similarity_gate"]
 
 
 @dataclass
@@ -187,13 +188,58 @@ class StaticText(nn.Module):
         self.reset_cache()
 
     def _compute(self) -> Tensor:
-        if self.encoder is None:
-            raise AssertionError("frozen texts are never computed")
+        assert self.encoder is not None
         cue = None if self.prompt_generator is None else self.prompt_generator(self.meta_query[None])
         return self.encoder(cue)
 
     def _compute_constant(self) -> Tensor:
         """The texts in eval mode as an ordinary tensor: no gradient, no autocast, usable outside inference mode."""
-        device = self.encoder.tower.text_projection.device if self.encoder is not None else torch.device("cpu")
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        assert self.encoder is not None
+        device = self.encoder.tower.text_projection.device.type
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
             return self._compute().clone()
+
+
+def build_text(
+    *,
+    tower: TextTower | None,
+    embed_dim: int,
+    class_texts: Sequence[str] = DEFAULT_CLASS_TEXTS,
+    prompt_kind: PromptKind = "predefined+learnable",
+    num_contexts: int = 4,
+    context_length: int = 14,
+    image_conditioned: bool,
+    language_prompt: bool = True,
+) -> ImageConditionedText | StaticText:
+    """The texts of TCM or FastTCM.
+
+    Args:
+        tower: CLIP's text tower, changed in place (truncated and frozen); ``None``: FastTCM with frozen texts, to be
+            loaded from a checkpoint.
+        embed_dim: E.
+        class_texts: one text per class.
+        prompt_kind: see :class:`~fasttcm.tcm.prompts.PromptedTextEncoder`, also for the next two.
+        num_contexts: learned tokens.
+        context_length: tokens kept for a class text.
+        image_conditioned: TCM (cue from the image, no gate) or FastTCM (cue from a meta query, gate).
+        language_prompt: whether there is a cue at all. TCM's texts do not depend on the image without it, and are
+            then kept like FastTCM's.
+
+    Raises:
+        ConfigError: a prompt that does not fit, or TCM without a tower.
+    """
+    if tower is None:
+        if image_conditioned:
+            raise ConfigError("TCM's texts depend on the image and need the text tower; only FastTCM works without")
+        return StaticText(encoder=None, prompt_generator=None, frozen_shape=(len(class_texts), embed_dim))
+    encoder = PromptedTextEncoder(
+        tower=tower,
+        class_texts=class_texts,
+        prompt_kind=prompt_kind,
+        num_contexts=num_contexts,
+        context_length=context_length,
+    )
+    generator = PromptGenerator(embed_dim=embed_dim, text_width=encoder.text_width) if language_prompt else None
+    if image_conditioned and generator is not None:
+        return ImageConditionedText(encoder=encoder, prompt_generator=generator)
+    return StaticText(encoder=encoder, prompt_generator=generator, gated=not image_conditioned)

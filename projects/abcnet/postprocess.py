@@ -14,7 +14,9 @@ _END_POINTS = (0, 3, 4, 7)
 """Control points on the curve: only these are moved into the image, the others may lie outside."""
 
 
-def rescale(proposals: Proposals, input_size: tuple[int, int], output_size: tuple[int, int]) -> tuple[Proposals, Tensor]:
+def rescale(
+    proposals: Proposals, input_size: tuple[int, int], output_size: tuple[int, int]
+) -> tuple[Proposals, Tensor]:
     """Scale to the output size, clip, and drop the boxes that vanish.
 
     Args:

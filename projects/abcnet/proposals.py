@@ -84,7 +84,9 @@ class ProposalSelector(nn.Module):
         images = range(len(output.logits[0]))
         return [
             self._suppress(
-                Proposals.cat([self._candidates(output, level, image, locations[level]) for level in range(len(locations))])
+                Proposals.cat(
+                    [self._candidates(output, level, image, locations[level]) for level in range(len(locations))]
+                )
             )
             for image in images
         ]

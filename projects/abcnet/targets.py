@@ -132,16 +132,16 @@ class TargetAssigner:
             ValueError: when the sizes of interest do not fit the number of levels.
         """
         if len(locations) != len(self.borders) - 1:
-            raise ValueError(f"{len(locations)} levels need {len(locations) - 1} sizes of interest, got {len(self.borders) - 2}")
+            raise ValueError(
+                f"{len(locations)} levels need {len(locations) - 1} sizes of interest, got {len(self.borders) - 2}"
+            )
         counts = [len(level) for level in locations]
         everywhere = torch.cat(list(locations))
         sizes = torch.tensor(counts, device=everywhere.device)
         per_level = everywhere.new_tensor([(s, *self.borders[i : i + 2]) for i, s in enumerate(strides)])
         rows = per_level.repeat_interleave(sizes, 0, output_size=len(everywhere))
         images = [
-            assign_image(
-                everywhere, rows[:, 0], rows[:, 1:], image, num_classes=self.num_classes, radius=self.radius
-            )
+            assign_image(everywhere, rows[:, 0], rows[:, 1:], image, num_classes=self.num_classes, radius=self.radius)
             for image in targets
         ]
 

@@ -97,8 +97,8 @@ def test_clip_rn50_text_tower(rn50_figures, rn50):
     text = rn50.text
     ids = torch.from_numpy(rn50_figures["text/tokens"])
     seen: dict[str, Tensor] = {}
-    # Forward hooks also keep torch from fusing a block, so every block really runs.
-    parts = {"block0": text.transformer.resblocks[0], "block11": text.transformer.resblocks[-1], "ln_final": text.ln_final}
+    blocks = text.transformer.resblocks
+    parts = {"block0": blocks[0], f"block{len(blocks) - 1}": blocks[-1], "ln_final": text.ln_final}
     hooks = [
         part.register_forward_hook(lambda _module, _inputs, output, name=name: seen.__setitem__(name, output))
         for name, part in parts.items()

@@ -13,6 +13,7 @@ from fasttcm.geometry import sample_sides
 pytestmark = pytest.mark.golden
 
 PROTOCOL_OF = {"ic15": "icdar2015"}
+AWKWARD_CONFIDENCE = {"adelaidet": 0.3, "deepsolo": None}
 LEXICON_OF = {1: "icdar2015_generic", 2: "icdar2015_weak", 3: "icdar2015_strong"}
 
 
@@ -70,10 +71,23 @@ def test_evaluation_spotting_figures(cases, flavour, run):
         assert sum(len(image.removed["invalid_polygon"]) for image in result.images.values()) == run["invalid_removed"]
         for key, image in run[archive].get("images", {}).items():
             assert_image(result.images[str(int(key))], image)
+        if archive == "none":
+            for file, content in run.get("none_files", {}).items():
+                assert result.images[image_key(file)].read == archived_texts(content, run["cases"])
         if archive == "lexicon":
             for file, texts in run["lexicon_texts"].items():
-                key = str(int("".join(c for c in file if c.isdigit())))
-                assert result.images[key].read == texts
+                assert result.images[image_key(file)].read == texts
+
+
+def image_key(file):
+    return str(int("".join(c for c in file if c.isdigit())))
+
+
+def archived_texts(content, cases):
+    lines = content.rstrip("\n").split("\n") if content else []
+    if cases == "icdar2015":
+        return [line.split(",", 8)[8] for line in lines]
+    return [line.split(",####")[1].strip() for line in lines]
 
 
 def assert_image(image, expected):
@@ -88,7 +102,7 @@ def assert_image(image, expected):
     np.testing.assert_allclose([pair[2] for pair in overlaps], wanted, rtol=0, atol=1e-12)
     if "pairs" in expected:
         matches = {(m.gt, image.kept.index(m.det), m.text_correct) for m in end_to_end.matches}
-        assert matches == {(pair["gt"], pair["det"], pair["correct"]) for pair in expected["pairs"]}
+        assert matches == {tuple(pair) for pair in expected["pairs"]}
 
 
 def test_evaluation_polygon_arithmetic():
@@ -142,29 +156,18 @@ def test_evaluation_curve_script(run):
         assert result.images[key].references == image["gt_text"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "adelaidet/totaltext",
-        "adelaidet/ctw1500",
-        "adelaidet/icdar2015",
-        "deepsolo/totaltext",
-        "deepsolo/ctw1500",
-        "deepsolo/ic15",
-    ],
-)
-def test_evaluation_awkward_predictions(name):
+@pytest.mark.parametrize("dataset", ["totaltext", "ctw1500", "icdar2015"])
+@pytest.mark.parametrize("flavour", ["adelaidet", "deepsolo"])
+def test_evaluation_awkward_predictions(flavour, dataset):
     awkward = load("scripts.golden")["awkward_predictions"]
-    flavour, dataset = name.split("/")
-    lines = next(iter(awkward["files"][name].values())).rstrip("\n").split("\n")
-    texts = [line.split(",####")[1] if ",####" in line else line.split(",", 8)[8] for line in lines]
+    name = "ic15" if (flavour, dataset) == ("deepsolo", "icdar2015") else dataset
+    (content,) = awkward["files"][f"{flavour}/{name}"].values()
     documents = {"images": [{"id": 7, "words": awkward["predictions"]}]}
     result = score(
         {"images": [{"id": 7, "words": []}]},
         documents,
-        protocol=PROTOCOL_OF.get(dataset, dataset),
+        protocol=dataset,
         flavour=flavour,
-        confidence=0.3 if flavour == "adelaidet" else None,
+        confidence=AWKWARD_CONFIDENCE[flavour],
     )
-    strips = dataset in ("totaltext", "ctw1500")
-    assert result.images["7"].read == [text.strip() if strips else text for text in texts]
+    assert result.images["7"].read == archived_texts(content, dataset)

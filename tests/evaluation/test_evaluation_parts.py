@@ -14,12 +14,13 @@ from fasttcm.evaluation.polygons import Regions, coverage, intersection_areas, i
 from fasttcm.evaluation.text_rules import in_dictionary, is_right, normalize_word
 
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)
+RIGHT = np.array([1.0, 0.0])
 BOW_TIE = np.array([[0, 0], [10, 10], [10, 0], [0, 10]], float)
 
 
 def test_overlaps_of_squares_by_hand():
     first = Regions.of([SQUARE, SQUARE + 100])
-    second = Regions.of([SQUARE + [5, 0], SQUARE[::-1], SQUARE + [10, 0]])
+    second = Regions.of([SQUARE + RIGHT * 5, SQUARE[::-1], SQUARE + RIGHT * 10])
     common = intersection_areas(first, second)
     assert common.tolist() == [[50, 100, 0], [0, 0, 0]]
     assert iou_matrix(first, second).tolist() == [[50 / 150, 1, 0], [0, 0, 0]]
@@ -181,7 +182,7 @@ def test_tables_show_per_cent_and_counts():
     markdown = results_markdown({"a|b": result})
     assert "| a\\|b | detection | 100.00 | 33.33 | 50.00 | 1 | 3 | 1 |\n" in markdown
     assert [line.count(" | ") for line in markdown.replace("\\|", "").splitlines()] == [7] * 4
-    console = Console(width=120, record=True, file=None, quiet=False, force_terminal=False)
+    console = Console(width=120)
     with console.capture() as capture:
         console.print(results_table({"None": result}, title="Total-Text"))
     shown = capture.get()

@@ -48,7 +48,7 @@ TABLE = [
     pytest.param([A], [word(box(0, 0)[::-1], "alpha")], (1, 1, 1), (1, 1, 1), id="other-direction-of-travel"),
     pytest.param([A], [A, A], (1, 1, 2), (1, 1, 2), id="duplicate-is-a-false-alarm"),
     pytest.param([A], [word(box(0, 0, 80, 40), "al"), A], (1, 1, 2), (0, 1, 2), id="first-wins-not-best"),
-    pytest.param([A], [word([], "alpha")], (0, 1, 1), (0, 1, 1), id="detection-without-points"),
+    pytest.param([A], [word([[0, 0], [9, 9]], "alpha")], (0, 1, 1), (0, 1, 1), id="two-point-detection"),
 ]
 
 
@@ -59,7 +59,6 @@ def counts(figures):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("ground_truth", "predictions", "detection", "end_to_end"), TABLE)
 def test_counts(ground_truth, predictions, detection, end_to_end):
-    predictions = [p if p["points"] else word(np.zeros((0, 2)).tolist() or [[0, 0]], p["text"]) for p in predictions]
     result = score(document(ground_truth), document(predictions))
     assert counts(result.detection) == detection
     assert counts(result.end_to_end) == end_to_end
@@ -133,7 +132,7 @@ def test_flavours_refuse_a_crossing_ground_truth():
 
 
 def test_adelaidet_applies_the_threshold_to_the_rounded_score():
-    predictions = document([word(box(0, 0), "alpha", score=0.4995), word(box(0, 100), "beta", score=0.4994)])
+    predictions = document([word(box(0, 0), "alpha", score=0.49951), word(box(0, 100), "beta", score=0.4994)])
     assert score(document([A, B]), predictions, flavour="adelaidet", confidence=0.5).detection.predicted == 1
     assert score(document([A, B]), predictions, confidence=0.5).detection.predicted == 0
 
@@ -197,9 +196,8 @@ def test_documents_from_targets_and_predictions():
     entry = targets_to_json(targets, image_id=5, height=300, width=400, file_name="a.jpg")
     assert (entry["id"], entry["height"], entry["width"], entry["file_name"]) == (5, 300, 400, "a.jpg")
     assert [w["text"] for w in entry["words"]] == ["alpha", "###"]
-    found = TextPredictions(
-        300, 400, [polygon + 0.123456], torch.zeros(1, 4), torch.tensor([0.9]), ["alpha"], torch.ones(1)
-    )
+    boxes, scores = torch.zeros(1, 4), torch.tensor([0.9])
+    found = TextPredictions(300, 400, [polygon + 0.123456], boxes, scores, ["alpha"], torch.ones(1))
     predictions = predictions_to_json([(5, found)], digits=3)
     assert predictions["images"][0]["words"][0]["points"][0] == [0.123, 0.123]
     assert counts(score({"images": [entry]}, predictions).end_to_end) == (1, 1, 1)

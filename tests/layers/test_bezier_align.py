@@ -156,9 +156,7 @@ def test_pooler_keeps_the_order_and_reads_each_text_from_its_level():
     beziers = [torch.tensor(c) for c in curves]
     pooler = BezierPooler(output_size=(4, 8))
     out = pooler(features, beziers)
-    for slot, (image, curve, level) in enumerate(
-        [(0, curves[0][0], 2), (0, curves[0][1], 0), (1, curves[1][0], 1)]
-    ):
+    for slot, (image, curve, level) in enumerate([(0, curves[0][0], 2), (0, curves[0][1], 0), (1, curves[1][0], 1)]):
         single = BezierAlign(output_size=(4, 8), spatial_scale=2.0 ** -(2 + level))
         torch.testing.assert_close(out[slot : slot + 1], single(features[level], torch.tensor([[image, *curve]])))
     out[1].sum().backward()

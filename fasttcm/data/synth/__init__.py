@@ -1,1 +1,7 @@
-"""Synthetic scene text."""
+"""Synthetic scene text: signs, posters, labels and lonely words on procedural backgrounds, with exact annotations."""
+
+from fasttcm.data.synth.dataset import generate_dataset
+from fasttcm.data.synth.options import SynthOptions
+from fasttcm.data.synth.scene import Scene, SynthWord, render_scene
+
+__all__ = ["Scene", "SynthOptions", "SynthWord", "generate_dataset", "render_scene"]

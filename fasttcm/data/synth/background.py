@@ -71,7 +71,10 @@ def _windows(rng: np.random.Generator, picture: Picture, box: tuple[int, int, in
 
 
 def _sky(rng: np.random.Generator, height: int, width: int) -> Picture:
-    top, bottom = hsv(rng.uniform(0.55, 0.63), rng.uniform(0.1, 0.65), rng.uniform(0.45, 0.95)), hsv(rng.uniform(0.05, 0.6), rng.uniform(0, 0.3), rng.uniform(0.7, 1))
+    top, bottom = (
+        hsv(rng.uniform(0.55, 0.63), rng.uniform(0.1, 0.65), rng.uniform(0.45, 0.95)),
+        hsv(rng.uniform(0.05, 0.6), rng.uniform(0, 0.3), rng.uniform(0.7, 1)),
+    )
     sky = top + np.linspace(0, 1, height, dtype=np.float32)[:, None, None] * (bottom - top)
     clouds = fractal_noise(rng, height, width, cell=width / 3, octaves=5, aspect=1.8)
     cover = np.clip((clouds - rng.uniform(0.35, 0.7)) * 3, 0, 1)[..., None]

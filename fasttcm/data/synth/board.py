@@ -43,7 +43,9 @@ class BoardPlan:
     surface: str
 
 
-def plan_board(rng: np.random.Generator, *, text_height: int, lines: int, line_height: float, clutter: float) -> BoardPlan:
+def plan_board(
+    rng: np.random.Generator, *, text_height: int, lines: int, line_height: float, clutter: float
+) -> BoardPlan:
     """Choose a board for a text block ``text_height`` pixels high with ``lines`` lines, the first ``line_height`` high."""
     pad_y = int(rng.uniform(0.25, 0.9) * line_height) + 2
     pad_x = int(rng.uniform(0.3, 1.2) * line_height) + 3
@@ -60,7 +62,9 @@ def plan_board(rng: np.random.Generator, *, text_height: int, lines: int, line_h
         icon=text_height if clutter and lines <= 3 and text_height < 160 and rng.random() < 0.15 else 0,
         icon_right=bool(rng.random() < 0.4),
         band=bool(lines > 1 and corner < 0.1 * short and rng.random() < 0.25),
-        surface=str(rng.choice(["flat", "gradient", "worn", "wood", "metal", "paper"], p=[0.3, 0.2, 0.26, 0.08, 0.06, 0.1])),
+        surface=str(
+            rng.choice(["flat", "gradient", "worn", "wood", "metal", "paper"], p=[0.3, 0.2, 0.26, 0.08, 0.06, 0.1])
+        ),
     )
 
 
@@ -104,7 +108,14 @@ def _icon(rng: np.random.Generator, layer: Layer, x: int, y: int, side: int, col
     elif kind in (1, 2):
         cv2.circle(canvas, center, r, 255, -1 if kind == 1 else max(2, r // 5), cv2.LINE_AA)
         if kind == 2:
-            cv2.line(canvas, (side - r * 2 // 3, side - r * 2 // 3), (side + r * 2 // 3, side + r * 2 // 3), 255, max(2, r // 5), cv2.LINE_AA)
+            cv2.line(
+                canvas,
+                (side - r * 2 // 3, side - r * 2 // 3),
+                (side + r * 2 // 3, side + r * 2 // 3),
+                255,
+                max(2, r // 5),
+                cv2.LINE_AA,
+            )
     else:
         points, inner = (5, 0.42) if kind == 3 else (3, 0.5)
         angles = np.arange(2 * points) * np.pi / points - np.pi / 2
@@ -117,7 +128,14 @@ def _icon(rng: np.random.Generator, layer: Layer, x: int, y: int, side: int, col
 
 
 def draw_board(
-    rng: np.random.Generator, layer: Layer, plan: BoardPlan, *, color: Color, ink: Color, band: tuple[int, Color] | None, icon_at: tuple[int, int]
+    rng: np.random.Generator,
+    layer: Layer,
+    plan: BoardPlan,
+    *,
+    color: Color,
+    ink: Color,
+    band: tuple[int, Color] | None,
+    icon_at: tuple[int, int],
 ) -> None:
     """Paint a board over a layer, in place.
 

@@ -15,7 +15,7 @@ Color = npt.NDArray[np.float32]
 READABLE_CONTRAST = 3.0
 """Least contrast ratio of large text (WCAG 2.1, success criterion 1.4.3)."""
 
-WEAK_CONTRAST = (1.4, 2.2)
+WEAK_CONTRAST = (1.7, 2.6)
 """Contrast ratios that a person still reads, with effort."""
 
 SIGN_PAIRS = (

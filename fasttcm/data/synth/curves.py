@@ -50,7 +50,9 @@ class Strip:
     def mapped(self, homography: FloatArray) -> "Strip":
         """The strip under a 3 x 3 homography: exact for straight strips, and for curved ones when it is affine."""
         if self.straight:
-            corners = cv2.perspectiveTransform(np.stack([self.top[[0, 3]], self.bottom[[0, 3]]]).astype(np.float64), homography)
+            corners = cv2.perspectiveTransform(
+                np.stack([self.top[[0, 3]], self.bottom[[0, 3]]]).astype(np.float64), homography
+            )
             top, bottom = (c[0] + np.linspace(0, 1, 4)[:, None] * (c[1] - c[0]) for c in corners)
         else:
             top, bottom = cv2.perspectiveTransform(np.stack([self.top, self.bottom]).astype(np.float64), homography)
@@ -150,7 +152,11 @@ def bend(mask: FloatArray, strip: Strip, *, height: int, width: int) -> FloatArr
     xs, ys = np.arange(width) + 0.5, np.arange(height) + 0.5
     # A pixel p lies on the ruling u where cross(p - top(u), down(u)) = 0; along u this goes from plus to minus.
     offsets = top[:, 0] * down[:, 1] - top[:, 1] * down[:, 0]
-    side = (xs[None, :, None] * down[:, 1] - ys[:, None, None] * down[:, 0] - offsets).astype(np.float32).reshape(-1, RULINGS)
+    side = (
+        (xs[None, :, None] * down[:, 1] - ys[:, None, None] * down[:, 0] - offsets)
+        .astype(np.float32)
+        .reshape(-1, RULINGS)
+    )
     before = (side > 0).sum(1) - 1
     inside = (before >= 0) & (before < RULINGS - 1)
     i = np.clip(before, 0, RULINGS - 2)

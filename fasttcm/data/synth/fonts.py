@@ -15,7 +15,9 @@ __all__ = ["FontFace", "FontLibrary", "load_fonts", "open_font"]
 
 FONT_SUFFIXES = (".ttf", ".otf")
 
-NOT_FOR_WORDS = re.compile(r"cmex|cmsy|cmmi|stixsiz|stixnonuni|math|symbol|emoji|dingbat|icons?\b|lastresort|barcode", re.I)
+NOT_FOR_WORDS = re.compile(
+    r"cmex|cmsy|cmmi|stixsiz|stixnonuni|math|symbol|emoji|dingbat|icons?\b|lastresort|barcode", re.I
+)
 """File names of fonts made of symbols or formula letters."""
 
 TEX_ENCODED = re.compile(r"^cm[a-z]+\d+$", re.I)
@@ -89,7 +91,9 @@ def _matplotlib_folder() -> Path:
     try:
         import matplotlib
     except ImportError as error:
-        raise DataError("no fonts: install the extra fasttcm[eval] (matplotlib brings fonts) or name a folder with --fonts DIR") from error
+        raise DataError(
+            "no fonts: install the extra fasttcm[eval] (matplotlib brings fonts) or name a folder with --fonts DIR"
+        ) from error
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
@@ -119,8 +123,12 @@ def load_fonts(places: tuple[Path, ...] = ()) -> FontLibrary:
         DataError: when a place does not exist, when no usable font is found, or when matplotlib is needed and missing.
     """
     files = _files(places or (_matplotlib_folder(),))
-    faces = [face for path in files if not NOT_FOR_WORDS.search(path.stem) for face in [_examine(path)] if face is not None]
+    faces = [
+        face for path in files if not NOT_FOR_WORDS.search(path.stem) for face in [_examine(path)] if face is not None
+    ]
     if not faces:
         where = ", ".join(str(p) for p in places) or "matplotlib's fonts"
-        raise DataError(f"fonts: none of the {len(files)} .ttf or .otf files in {where} can write letters and digits; name another folder with --fonts DIR")
+        raise DataError(
+            f"fonts: none of the {len(files)} .ttf or .otf files in {where} can write letters and digits; name another folder with --fonts DIR"
+        )
     return FontLibrary(tuple(faces), len(files) - len(faces))

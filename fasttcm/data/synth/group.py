@@ -68,7 +68,13 @@ def _bends(rng: np.random.Generator, lines: list[TextLine], options: SynthOption
 
 
 def plan_lines(
-    rng: np.random.Generator, options: SynthOptions, library: FontLibrary, words: tuple[str, ...], *, count: int, curved: bool
+    rng: np.random.Generator,
+    options: SynthOptions,
+    library: FontLibrary,
+    words: tuple[str, ...],
+    *,
+    count: int,
+    curved: bool,
 ) -> list[TextLine]:
     """Think up one sign.
 

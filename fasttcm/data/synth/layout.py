@@ -67,12 +67,21 @@ class LaidWord:
 
 @dataclass(frozen=True)
 class Layout:
-    """Words of one sign: size in pixels, the words, and for every line its (top, bottom) rows."""
+    """Words of one sign.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        words: every word in its place.
+        rows: (top, bottom) of every line.
+        lines: the lines as they were set: some shrunk, some with fewer words than asked for.
+    """
 
     width: int
     height: int
     words: list[LaidWord]
     rows: list[tuple[int, int]]
+    lines: list[TextLine]
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,9 @@ def _place_line(line: TextLine, row: _SetLine, number: int, top: int, width: int
         words = []
         for (mask, strip), word in zip(bent, row.words, strict=True):
             corner = np.floor(strip.polygon(17).min(0)) - 1
-            words.append(LaidWord(mask, int(corner[0]) + dx, int(corner[1]) + dy, strip.moved(dx, dy), word.text, number))
+            words.append(
+                LaidWord(mask, int(corner[0]) + dx, int(corner[1]) + dy, strip.moved(dx, dy), word.text, number)
+            )
         return words, top + int(high[1] - low[1])
     free = width - row.width
     start = {"left": 0.0, "spread": 0.0, "center": free / 2, "right": free}[line.align]
@@ -153,7 +164,7 @@ def _stack(lines: Sequence[TextLine], rows: Sequence[_SetLine]) -> Layout:
     right = max([width] + [word.x + word.mask.shape[1] for word in words])
     if left < 0:
         words = [replace(word, x=word.x - left, strip=word.strip.moved(-left, 0)) for word in words]
-    return Layout(right - left, max(y, 1), words, extents)
+    return Layout(right - left, max(y, 1), words, extents, list(lines))
 
 
 def arrange(lines: Sequence[TextLine], *, max_width: float, max_height: float, least_height: float) -> Layout | None:

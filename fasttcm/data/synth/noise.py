@@ -10,7 +10,14 @@ Field = npt.NDArray[np.float32]
 
 
 def fractal_noise(
-    rng: np.random.Generator, height: int, width: int, *, cell: float, octaves: int = 4, gain: float = 0.5, aspect: float = 1.0
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    *,
+    cell: float,
+    octaves: int = 4,
+    gain: float = 0.5,
+    aspect: float = 1.0,
 ) -> Field:
     """Value noise summed over octaves.
 

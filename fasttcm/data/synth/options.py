@@ -74,6 +74,8 @@ class SynthOptions:
             if getattr(self, name)[0] < bound:
                 raise ConfigError(f"{name} starts at {bound} at the least, got {getattr(self, name)}")
         if not 0 <= self.max_rotation <= 180 or not 0 <= self.max_bend <= 180:
-            raise ConfigError(f"angles lie in [0, 180] degrees, got rotation {self.max_rotation} and bend {self.max_bend}")
+            raise ConfigError(
+                f"angles lie in [0, 180] degrees, got rotation {self.max_rotation} and bend {self.max_bend}"
+            )
         if min(self.effect_strength, self.clutter, self.min_legible_height) < 0:
             raise ConfigError("effect_strength, clutter and min_legible_height must not be negative")

@@ -83,7 +83,9 @@ def _soft(mask: Mask, sigma: float) -> Mask:
 
 
 def _shifted(mask: Mask, dx: float, dy: float) -> Mask:
-    return cv2.warpAffine(mask, np.array([[1, 0, dx], [0, 1, dy]], np.float64), mask.shape[::-1], flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(
+        mask, np.array([[1, 0, dx], [0, 1, dy]], np.float64), mask.shape[::-1], flags=cv2.INTER_LINEAR
+    )
 
 
 def paint_underlay(layer: Layer, mask: Mask, x: int, y: int, look: Lettering, height: float) -> None:
@@ -107,7 +109,9 @@ def paint_underlay(layer: Layer, mask: Mask, x: int, y: int, look: Lettering, he
         side = np.max([_shifted(canvas, dx * i / steps, dy * i / steps) for i in range(1, steps + 1)], axis=0)
         lay_over(part, look.shadow_color, side)
     else:
-        lay_over(part, look.shadow_color, _soft(_shifted(canvas, dx, dy), look.shadow_blur * height) * look.shadow_opacity)
+        lay_over(
+            part, look.shadow_color, _soft(_shifted(canvas, dx, dy), look.shadow_blur * height) * look.shadow_opacity
+        )
 
 
 def paint_letters(layer: Layer, mask: Mask, x: int, y: int, look: Lettering, height: float) -> None:

@@ -28,7 +28,9 @@ def translation(x: float, y: float) -> FloatArray:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
-def random_view(rng: np.random.Generator, *, width: float, height: float, max_rotation: float, rotated: bool, oblique: bool) -> FloatArray:
+def random_view(
+    rng: np.random.Generator, *, width: float, height: float, max_rotation: float, rotated: bool, oblique: bool
+) -> FloatArray:
     """Homography of a plane, its centre at (width / 2, height / 2), onto an image plane with the centre at (0, 0).
 
     Args:
@@ -66,7 +68,9 @@ class Occupancy:
     def __init__(self, height: int, width: int) -> None:
         self.taken = np.zeros((height, width), np.uint8)
 
-    def find_place(self, rng: np.random.Generator, view: FloatArray, outline: FloatArray, strips: list[Strip], tries: int) -> FloatArray | None:
+    def find_place(
+        self, rng: np.random.Generator, view: FloatArray, outline: FloatArray, strips: list[Strip], tries: int
+    ) -> FloatArray | None:
         """Look for a shift of ``view`` that keeps every word inside the image and the outline off other signs.
 
         Args:
@@ -110,7 +114,9 @@ class Occupancy:
         cv2.fillConvexPoly(self.taken, np.round(quad).astype(np.int32), 1)
 
 
-def warp_layer(layer: npt.NDArray[np.float32], view: FloatArray, height: int, width: int) -> tuple[npt.NDArray[np.float32], int, int] | None:
+def warp_layer(
+    layer: npt.NDArray[np.float32], view: FloatArray, height: int, width: int
+) -> tuple[npt.NDArray[np.float32], int, int] | None:
     """Project a layer into an image.
 
     Args:

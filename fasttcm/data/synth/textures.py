@@ -25,12 +25,16 @@ def _shade(color: Color, field: Field, amount: float) -> Picture:
 def plaster(rng: np.random.Generator, height: int, width: int) -> Picture:
     """Painted or raw wall: stains and fine grain."""
     color = random_color(rng, saturation=(0.0, 0.45), value=(0.35, 0.95))
-    stains = fractal_noise(rng, height, width, cell=rng.uniform(0.1, 0.5) * width, octaves=6, gain=rng.uniform(0.45, 0.7))
+    stains = fractal_noise(
+        rng, height, width, cell=rng.uniform(0.1, 0.5) * width, octaves=6, gain=rng.uniform(0.45, 0.7)
+    )
     wall = _shade(color, stains, rng.uniform(0.03, 0.18))
     return wall + rng.uniform(0.0, 0.03) * grain(rng, height, width)[..., None]
 
 
-def _courses(rng: np.random.Generator, height: int, width: int, size: tuple[int, int], joint: int, offset: float) -> tuple[Field, Field]:
+def _courses(
+    rng: np.random.Generator, height: int, width: int, size: tuple[int, int], joint: int, offset: float
+) -> tuple[Field, Field]:
     """A wall of equal stones: (random number of the stone, 1 in joints) for every pixel."""
     stone_h, stone_w = size
     y, x = np.arange(height)[:, None], np.arange(width)[None]
@@ -57,7 +61,14 @@ def brick(rng: np.random.Generator, height: int, width: int) -> Picture:
 def tiles(rng: np.random.Generator, height: int, width: int) -> Picture:
     """Square or oblong tiles with thin joints, sometimes in two colours."""
     size = int(rng.integers(12, max(14, height // 6)))
-    stones, joints = _courses(rng, height, width, (size, int(size * rng.choice([1.0, 1.0, 2.0]))), max(1, size // 16), float(rng.choice([0.0, 0.0, 0.5])))
+    stones, joints = _courses(
+        rng,
+        height,
+        width,
+        (size, int(size * rng.choice([1.0, 1.0, 2.0]))),
+        max(1, size // 16),
+        float(rng.choice([0.0, 0.0, 0.5])),
+    )
     color = random_color(rng, saturation=(0.0, 0.5), value=(0.4, 0.97))
     wall = _shade(color, stones, rng.uniform(0.02, 0.12))
     if rng.random() < 0.3:
@@ -99,7 +110,10 @@ def leaves(rng: np.random.Generator, height: int, width: int) -> Picture:
     """Hedge or lawn: green at several scales."""
     clumps = fractal_noise(rng, height, width, cell=width / 6, octaves=6, gain=0.75)
     tint = fractal_noise(rng, height, width, cell=width / 3, octaves=3)
-    dark, light = hsv(rng.uniform(0.2, 0.38), 0.7, 0.16), hsv(rng.uniform(0.16, 0.33), rng.uniform(0.4, 0.75), rng.uniform(0.5, 0.8))
+    dark, light = (
+        hsv(rng.uniform(0.2, 0.38), 0.7, 0.16),
+        hsv(rng.uniform(0.16, 0.33), rng.uniform(0.4, 0.75), rng.uniform(0.5, 0.8)),
+    )
     green = dark + (clumps**1.4)[..., None] * (light - dark)
     return green * (0.85 + 0.3 * tint)[..., None]
 
@@ -107,7 +121,9 @@ def leaves(rng: np.random.Generator, height: int, width: int) -> Picture:
 def paper(rng: np.random.Generator, height: int, width: int) -> Picture:
     """Paper or cloth: bright, faint fibres, sometimes stripes."""
     color = random_color(rng, saturation=(0.0, 0.3), value=(0.7, 1.0))
-    sheet = _shade(color, fractal_noise(rng, height, width, cell=width / 3, octaves=7, gain=0.7), rng.uniform(0.02, 0.08))
+    sheet = _shade(
+        color, fractal_noise(rng, height, width, cell=width / 3, octaves=7, gain=0.7), rng.uniform(0.02, 0.08)
+    )
     if rng.random() < 0.25:
         period = rng.uniform(8, 60)
         stripes = (np.arange(width) % period < period / 2).astype(np.float32)[None, :, None]
@@ -120,7 +136,9 @@ def street_floor(rng: np.random.Generator, height: int, width: int) -> Picture:
     if rng.random() < 0.3:
         return tiles(rng, height, width) * np.float32(0.75)
     color = hsv(rng.uniform(0, 1), rng.uniform(0, 0.1), rng.uniform(0.2, 0.55))
-    floor = _shade(color, fractal_noise(rng, height, width, cell=width / 4, octaves=6, gain=0.6), rng.uniform(0.08, 0.2))
+    floor = _shade(
+        color, fractal_noise(rng, height, width, cell=width / 4, octaves=6, gain=0.6), rng.uniform(0.08, 0.2)
+    )
     return floor + rng.uniform(0.01, 0.05) * grain(rng, height, width)[..., None]
 
 

@@ -42,7 +42,9 @@ def load_words(path: Path | None = None) -> tuple[str, ...]:
         raise DataError(f"vocabulary: {path} holds no word; write words separated by spaces or line ends")
     for word in words:
         if len(word) > MAX_TEXT_LENGTH or any(ord(c) not in PRINTABLE for c in word):
-            raise DataError(f"vocabulary: {word!r} in {path} is not printable ASCII of at most {MAX_TEXT_LENGTH} characters")
+            raise DataError(
+                f"vocabulary: {word!r} in {path} is not printable ASCII of at most {MAX_TEXT_LENGTH} characters"
+            )
     return words
 
 
@@ -76,7 +78,15 @@ def _number(rng: np.random.Generator, _: tuple[str, ...]) -> str:
     style, value = int(rng.integers(7)), int(rng.integers(1, 10 ** int(rng.integers(1, 5))))
     ordinal = "th" if 10 < value % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
     unit = _pick(rng, ("km", "kg", "ml", "g", "m", "mph", "cm", "L", "W", "V"))
-    forms = (str(value), str(value), f"{value % 100}%", f"{value:,}", f"#{value}", f"{value}{ordinal}", f"{value}{unit}")
+    forms = (
+        str(value),
+        str(value),
+        f"{value % 100}%",
+        f"{value:,}",
+        f"#{value}",
+        f"{value}{ordinal}",
+        f"{value}{unit}",
+    )
     return forms[style]
 
 
@@ -95,24 +105,57 @@ def _time(rng: np.random.Generator, _: tuple[str, ...]) -> str:
     hour, minute = int(rng.integers(0, 24)), _pick(rng, ("00", "15", "30", "45", _digits(rng, 1).rjust(2, "0")))
     half, short = _pick(rng, ("am", "pm", "AM", "PM")), hour % 12 + 1
     end = int(rng.integers(1, 13))
-    return _pick(rng, (f"{hour:02d}:{minute}", f"{hour}:{minute}", f"{short}{half}", f"{short}:{minute}{half}", f"{short}-{end}{half}"))
+    return _pick(
+        rng,
+        (
+            f"{hour:02d}:{minute}",
+            f"{hour}:{minute}",
+            f"{short}{half}",
+            f"{short}:{minute}{half}",
+            f"{short}-{end}{half}",
+        ),
+    )
 
 
 def _date(rng: np.random.Generator, _: tuple[str, ...]) -> str:
     day, month, year = int(rng.integers(1, 29)), int(rng.integers(1, 13)), int(rng.integers(1890, 2040))
     dash, slash = f"{year}-{month:02d}-{day:02d}", f"{day:02d}/{month:02d}/{year % 100:02d}"
-    return _pick(rng, (dash, slash, f"{day}.{month}.{year}", str(year), str(year), f"{day}{MONTHS[month - 1]}", f"'{year % 100:02d}"))
+    return _pick(
+        rng,
+        (dash, slash, f"{day}.{month}.{year}", str(year), str(year), f"{day}{MONTHS[month - 1]}", f"'{year % 100:02d}"),
+    )
 
 
 def _phone(rng: np.random.Generator, _: tuple[str, ...]) -> str:
     a, b, c = _digits(rng, 3), _digits(rng, 3), _digits(rng, 4)
-    return _pick(rng, (f"{a}-{b}-{c}", f"({a})", f"{b}-{c}", f"0{a}{b}{c}", f"+{rng.integers(1, 99)}{a}{b}", f"{a}.{b}.{c}", f"1-800-{c}"))
+    return _pick(
+        rng,
+        (
+            f"{a}-{b}-{c}",
+            f"({a})",
+            f"{b}-{c}",
+            f"0{a}{b}{c}",
+            f"+{rng.integers(1, 99)}{a}{b}",
+            f"{a}.{b}.{c}",
+            f"1-800-{c}",
+        ),
+    )
 
 
 def _code(rng: np.random.Generator, _: tuple[str, ...]) -> str:
     letters = "".join(_pick(rng, CODE_LETTERS) for _ in range(int(rng.integers(1, 4))))
     digits = _digits(rng, int(rng.integers(1, 5)))
-    return _pick(rng, (f"{letters}{digits}", f"{letters}-{digits}", f"{digits}{letters}", letters, f"{letters}/{digits}", f"{digits[0]}{letters}{digits}"))
+    return _pick(
+        rng,
+        (
+            f"{letters}{digits}",
+            f"{letters}-{digits}",
+            f"{digits}{letters}",
+            letters,
+            f"{letters}/{digits}",
+            f"{digits[0]}{letters}{digits}",
+        ),
+    )
 
 
 def _scrambled(rng: np.random.Generator, _: tuple[str, ...]) -> str:

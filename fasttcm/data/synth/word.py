@@ -103,7 +103,11 @@ def render_word(text: str, style: LetterStyle, height: float) -> FlatWord:
     width_out = max(round((right - left) * scale * style.stretch + abs(lean) + 2 * margin) + 1, 2)
     height_out = max(round((bottom - top) * scale + 2 * margin) + 1, 2)
     crop = glyphs[top:bottom, left:right].astype(np.float32) / 255
-    small = cv2.resize(crop, (max(round((right - left) * scale * style.stretch), 1), max(round((bottom - top) * scale), 1)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        crop,
+        (max(round((right - left) * scale * style.stretch), 1), max(round((bottom - top) * scale), 1)),
+        interpolation=cv2.INTER_AREA,
+    )
     # Row y of the small crop moves right by slant * (rows below it); its leftmost row starts at the margin.
     matrix = np.array([[1, -style.slant, margin + max(lean, 0.0)], [0, 1, margin]], np.float64)
     mask = cv2.warpAffine(small, matrix, (width_out, height_out), flags=cv2.INTER_LINEAR)

@@ -1,0 +1,126 @@
+"""ABCNet from a configuration: the one place of this project that reads one."""
+
+import math
+
+from fvcore.common.config import CfgNode
+from torch import nn
+
+from fasttcm.charset import Charset
+from fasttcm.errors import ConfigError
+from fasttcm.layers.backbone import Backbone, FeatureShape
+from fasttcm.layers.bezier_align import BezierPooler
+from fasttcm.layers.image_batch import ImageBatcher
+from fasttcm.projects.abcnet.decoder import AttentionDecoder
+from fasttcm.projects.abcnet.head import BezierFCOSHead
+from fasttcm.projects.abcnet.loss import DetectionLoss
+from fasttcm.projects.abcnet.model import ABCNet
+from fasttcm.projects.abcnet.proposals import ProposalSelector
+from fasttcm.projects.abcnet.recognizer import RecognizerBranch, SequenceEncoder, make_tower
+from fasttcm.projects.abcnet.targets import TargetAssigner
+from fasttcm.tcm import MatchingLoss
+
+__all__ = ["build"]
+
+
+def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
+    """ABCNet on ``backbone``, from ``MODEL.ABCNET``, ``MODEL.TEXT``, ``MODEL.PIXEL_*``, ``INPUT.FORMAT``, ``MODEL.TCM``.
+
+    Raises:
+        ConfigError: levels that the backbone does not have or that do not fit together, or an unknown charset.
+    """
+    options = cfg.MODEL.ABCNET
+    charset = Charset.named(cfg.MODEL.TEXT.CHARSET)
+    head_shapes = _shapes(backbone, options.HEAD_LEVELS, "MODEL.ABCNET.HEAD_LEVELS")
+    if len(options.SIZES_OF_INTEREST) != len(head_shapes) - 1:
+        raise ConfigError(
+            f"MODEL.ABCNET.SIZES_OF_INTEREST has {len(options.SIZES_OF_INTEREST)} borders for {len(head_shapes)} "
+            f"HEAD_LEVELS; give {len(head_shapes) - 1}"
+        )
+    head = BezierFCOSHead(
+        in_channels=head_shapes[0].channels,
+        strides=[shape.stride for shape in head_shapes],
+        num_convs=options.NUM_CONVS,
+        channels=options.HEAD_CHANNELS or None,
+        prior_prob=options.PRIOR_PROB,
+    )
+    return ABCNet(
+        backbone=backbone,
+        batcher=ImageBatcher(
+            pixel_mean=cfg.MODEL.PIXEL_MEAN,
+            pixel_std=cfg.MODEL.PIXEL_STD,
+            pixel_order=cfg.INPUT.FORMAT,
+            size_divisibility=backbone.size_divisibility,
+        ),
+        head=head,
+        recognizer=_recognizer(cfg, backbone, charset),
+        charset=charset,
+        max_length=cfg.MODEL.TEXT.MAX_LENGTH,
+        head_levels=options.HEAD_LEVELS,
+        pooler_levels=options.POOLER_LEVELS,
+        assigner=TargetAssigner(
+            num_classes=head.num_classes,
+            sizes_of_interest=options.SIZES_OF_INTEREST,
+            radius=options.CENTER_RADIUS,
+            ignore_regions=options.IGNORE_REGIONS,
+        ),
+        criterion=DetectionLoss(focal_alpha=options.FOCAL_ALPHA, focal_gamma=options.FOCAL_GAMMA),
+        selector=ProposalSelector(
+            threshold_train=options.INFERENCE_TH_TRAIN,
+            threshold_test=options.INFERENCE_TH_TEST,
+            pre_nms_topk=options.PRE_NMS_TOPK,
+            post_nms_topk=options.POST_NMS_TOPK,
+            nms_threshold=options.NMS_TH,
+        ),
+        rec_loss_weight=options.REC_LOSS_WEIGHT,
+        pad_loss_weight=options.PAD_LOSS_WEIGHT,
+        # A recogniser that was told to care less about what follows the end may write anything there.
+        stop_at_end=options.PAD_LOSS_WEIGHT != 1.0,
+        matching_loss=_matching_loss(cfg),
+    )
+
+
+def _recognizer(cfg: CfgNode, backbone: Backbone, charset: Charset) -> RecognizerBranch:
+    options = cfg.MODEL.ABCNET
+    shapes = _shapes(backbone, options.POOLER_LEVELS, "MODEL.ABCNET.POOLER_LEVELS")
+    strides = [shape.stride for shape in shapes]
+    if any(math.log2(stride) != math.log2(strides[0]) + i for i, stride in enumerate(strides)):
+        raise ConfigError(f"MODEL.ABCNET.POOLER_LEVELS have strides {strides}; name neighbouring levels, finest first")
+    channels = options.RECOGNIZER_CHANNELS
+    tower = make_tower(in_channels=shapes[0].channels, channels=channels, num_convs=options.TOWER_CONVS)
+    height, width = options.POOLER_RESOLUTION
+    return RecognizerBranch(
+        pooler=BezierPooler(
+            output_size=(height, width),
+            scales=[1 / stride for stride in strides],
+            sampling_ratio=options.POOLER_SAMPLING_RATIO,
+            canonical_size=options.CANONICAL_SIZE,
+            canonical_level=options.CANONICAL_LEVEL,
+        ),
+        tower=tower,
+        encoder=SequenceEncoder(in_channels=channels if len(tower) else shapes[0].channels, channels=channels),
+        decoder=AttentionDecoder(
+            num_classes=charset.num_classes,
+            end=charset.end,
+            channels=channels,
+            max_length=cfg.MODEL.TEXT.MAX_LENGTH,
+            dropout=options.RECOGNIZER_DROPOUT,
+            teacher_forcing=options.TEACHER_FORCING,
+        ),
+    )
+
+
+def _matching_loss(cfg: CfgNode) -> nn.Module:
+    tcm = cfg.MODEL.TCM
+    return MatchingLoss(kind=tcm.LOSS, weight=tcm.LOSS_WEIGHT, shrink_ratio=tcm.SHRINK_RATIO)
+
+
+def _shapes(backbone: Backbone, levels: list[str], key: str) -> list[FeatureShape]:
+    """Shapes of the named levels, all of the same number of channels."""
+    known = backbone.output_shape()
+    missing = [level for level in levels if level not in known]
+    if missing or not levels:
+        raise ConfigError(f"{key} names {missing or 'nothing'}; the backbone has {', '.join(known)}")
+    shapes = [known[level] for level in levels]
+    if len({shape.channels for shape in shapes}) > 1:
+        raise ConfigError(f"{key} have {[shape.channels for shape in shapes]} channels; they must be equal")
+    return shapes

@@ -1,0 +1,178 @@
+"""ABCNet: find text along curves and read it, in one network (Liu et al., CVPR 2020)."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fasttcm.charset import Charset
+from fasttcm.errors import DataError
+from fasttcm.layers.backbone import Backbone
+from fasttcm.layers.image_batch import ImageBatcher
+from fasttcm.projects.abcnet.head import BezierFCOSHead
+from fasttcm.projects.abcnet.loss import DetectionLoss, recognition_loss
+from fasttcm.projects.abcnet.postprocess import to_predictions
+from fasttcm.projects.abcnet.proposals import ProposalSelector
+from fasttcm.projects.abcnet.recognizer import Reading, RecognizerBranch
+from fasttcm.projects.abcnet.targets import TargetAssigner
+from fasttcm.structures import ILLEGIBLE, Sample, TextPredictions, TextTargets
+
+__all__ = ["ABCNet"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class ABCNet(nn.Module):
+    """Backbone, dense head, BezierAlign and recogniser.
+
+    Args:
+        backbone: any backbone that has ``head_levels`` and ``pooler_levels``.
+        batcher: normalises and pads.
+        head: predicts on ``head_levels``.
+        recognizer: reads curves from ``pooler_levels``.
+        charset: character classes of the recogniser.
+        max_length: longest text in characters; longer ones are cut for training.
+        head_levels: feature maps of the head, finest first.
+        pooler_levels: feature maps of the recogniser, finest first.
+        assigner: targets of the head.
+        criterion: losses of the head.
+        selector: dense predictions to proposals.
+        rec_loss_weight: factor of the recognition loss.
+        pad_loss_weight: weight of the recogniser's steps after the end of a word, 1 as published.
+        stop_at_end: drop characters read after the first end; the published decoding keeps them.
+        matching_loss: the instance-language matching loss, used when the backbone returns ``text_logits``.
+
+    Attributes:
+        texts_cut: number of training texts that were longer than ``max_length`` so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        batcher: ImageBatcher,
+        head: BezierFCOSHead,
+        recognizer: RecognizerBranch,
+        charset: Charset,
+        max_length: int = 25,
+        head_levels: Sequence[str] = ("p3", "p4", "p5", "p6", "p7"),
+        pooler_levels: Sequence[str] = ("p2", "p3", "p4"),
+        assigner: TargetAssigner | None = None,
+        criterion: DetectionLoss | None = None,
+        selector: ProposalSelector | None = None,
+        rec_loss_weight: float = 0.05,
+        pad_loss_weight: float = 1.0,
+        stop_at_end: bool = False,
+        matching_loss: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.batcher = batcher
+        self.head = head
+        self.recognizer = recognizer
+        self.charset = charset
+        self.max_length = max_length
+        self.head_levels = tuple(head_levels)
+        self.pooler_levels = tuple(pooler_levels)
+        self.assigner = assigner or TargetAssigner(num_classes=head.num_classes)
+        self.criterion = criterion or DetectionLoss()
+        self.selector = selector or ProposalSelector()
+        self.rec_loss_weight = rec_loss_weight
+        self.pad_loss_weight = pad_loss_weight
+        self.stop_at_end = stop_at_end
+        self.matching_loss = matching_loss
+        self.texts_cut = 0
+
+    def forward(
+        self, samples: Sequence[Sample], *, teacher: Tensor | None = None
+    ) -> dict[str, Tensor] | list[TextPredictions]:
+        """Losses in train mode, words in eval mode.
+
+        Args:
+            samples: each with ``image`` (3, H, W) RGB 0..255; in training ``targets`` in pixels of that image; in
+                evaluation ``height`` and ``width`` of the original image in pixels.
+            teacher: pins the draws of teacher forcing; see
+                :meth:`~fasttcm.projects.abcnet.decoder.AttentionDecoder.forward`.
+
+        Returns:
+            In training scalars ``loss_fcos_cls``, ``loss_fcos_loc``, ``loss_fcos_ctr``, ``loss_fcos_bezier``, ``loss_rec``
+            and, with a matching loss, ``loss_match``; their sum is the total. In evaluation one
+            :class:`TextPredictions` a sample, in pixels of the original image.
+
+        Raises:
+            DataError: a training sample without targets.
+        """
+        images, sizes = self.batcher([sample["image"] for sample in samples])
+        output = self.backbone(images)
+        head_features = [output.features[name] for name in self.head_levels]
+        pooler_features = [output.features[name] for name in self.pooler_levels]
+        if not self.training:
+            return self._predict(head_features, pooler_features, samples, sizes)
+        targets = [_prepared(sample, images.device) for sample in samples]
+        losses = self._detection_losses(head_features, targets)
+        losses["loss_rec"] = self.rec_loss_weight * self._recognition_loss(pooler_features, targets, teacher)
+        if output.text_logits is not None and self.matching_loss is not None:
+            losses["loss_match"] = self.matching_loss(output.text_logits, targets, sizes, tuple(images.shape[-2:]))
+        return losses
+
+    def _detection_losses(self, features: list[Tensor], targets: list[TextTargets]) -> dict[str, Tensor]:
+        predictions = self.head(features)
+        dense = self.assigner(predictions.locations(), predictions.strides, targets)
+        return self.criterion(predictions, dense)
+
+    def _recognition_loss(self, features: list[Tensor], targets: list[TextTargets], teacher: Tensor | None) -> Tensor:
+        """The recogniser reads the annotated curves of the legible words."""
+        legible = [
+            t[~t.ignore & torch.tensor([bool(text) for text in t.texts], device=t.ignore.device)] for t in targets
+        ]
+        rows = [self._encode(text) for t in legible for text in t.texts]
+        end = self.charset.end
+        classes = torch.tensor(rows, dtype=torch.int64, device=features[0].device).reshape(-1, self.max_length)
+        if not rows:
+            nothing = features[0].new_zeros(0, self.max_length, self.charset.num_classes, dtype=torch.float32)
+            return self.recognizer.idle(features) + recognition_loss(nothing, classes, end=end)
+        decoded = self.recognizer(features, [t.beziers for t in legible], classes, teacher)
+        return recognition_loss(decoded.log_probs, classes, end=end, pad_weight=self.pad_loss_weight)
+
+    def _encode(self, text: str) -> list[int]:
+        if len(text) > self.max_length:
+            if self.texts_cut == 0:
+                _LOG.warning("text %r has more than %d characters and is cut, as others may be", text, self.max_length)
+            self.texts_cut += 1
+        return self.charset.encode(text, self.max_length)
+
+    def _predict(
+        self,
+        head_features: list[Tensor],
+        pooler_features: list[Tensor],
+        samples: Sequence[Sample],
+        sizes: list[tuple[int, int]],
+    ) -> list[TextPredictions]:
+        proposals = self.selector(self.head(head_features))
+        reading = self.recognizer.read(pooler_features, [p.beziers for p in proposals])
+        counts = [len(p) for p in proposals]
+        readings = map(Reading, reading.tokens.split(counts), reading.scores.split(counts))
+        return [
+            to_predictions(
+                found,
+                read,
+                charset=self.charset,
+                input_size=size,
+                output_size=(int(sample["height"]), int(sample["width"])),
+                stop_at_end=self.stop_at_end,
+            )
+            for found, read, size, sample in zip(proposals, readings, sizes, samples, strict=True)
+        ]
+
+
+def _prepared(sample: dict[str, Any], device: torch.device) -> TextTargets:
+    """The targets of a sample on ``device``, with every ``###`` marked as ignored."""
+    if "targets" not in sample:
+        name = sample.get("file_name") or sample.get("image_id") or "(unnamed)"
+        raise DataError(f"training sample {name} has no targets; use a dataset with annotations")
+    targets: TextTargets = sample["targets"].to(device)
+    illegible = torch.tensor([text == ILLEGIBLE for text in targets.texts], dtype=torch.bool, device=device)
+    targets.ignore = targets.ignore | illegible
+    return targets

@@ -1,0 +1,97 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttcm.data import catalog
+from fasttcm.data.catalog import known_datasets, load_dataset, register_dataset, resolve_dataset
+from fasttcm.errors import DataError
+
+Write = Callable[..., Path]
+Word = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _own_catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(catalog, "_REGISTERED", dict(catalog._REGISTERED))
+    yield
+
+
+def test_published_names_resolve_under_the_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTTCM_DATASETS", str(tmp_path))
+    entry = resolve_dataset("icdar2015_test")
+    assert entry.annotation_file == tmp_path / "icdar2015" / "ic15_test.json"
+    assert entry.image_root == tmp_path / "icdar2015" / "test_images" and entry.protocol == "icdar2015"
+    assert resolve_dataset("totaltext_train", root="/else").annotation_file == Path("/else/totaltext/train.json")
+    assert len(known_datasets()) >= 16
+
+
+def test_default_root_is_datasets_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTTCM_DATASETS", raising=False)
+    assert resolve_dataset("totaltext_val").annotation_file == Path("datasets/totaltext/test.json")
+
+
+def test_unknown_name_gets_the_nearest_ones() -> None:
+    with pytest.raises(DataError, match=r"'totaltxt_train'.*did you mean totaltext_train"):
+        resolve_dataset("totaltxt_train")
+    with pytest.raises(DataError, match="known names: art_train"):
+        resolve_dataset("qqqq")
+
+
+def test_missing_files_of_a_known_name_say_where_they_belong(tmp_path: Path) -> None:
+    register_dataset("mine", "mine/a.json", "mine/images", source="https://example.org/mine")
+    with pytest.raises(DataError, match=r"mine: annotation file expected at .*mine.a\.json.*example\.org"):
+        load_dataset("mine", root=tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.json").write_text('{"images": []}')
+    with pytest.raises(DataError, match="image folder expected at"):
+        load_dataset("mine", root=tmp_path)
+
+
+def test_registering_twice_needs_the_same_entry() -> None:
+    register_dataset("mine", "a.json")
+    register_dataset("mine", "a.json")
+    with pytest.raises(DataError, match="already registered"):
+        register_dataset("mine", "b.json")
+
+
+def test_a_registered_dataset_loads(write_dataset: Write, make_word: Word, tmp_path: Path) -> None:
+    write_dataset([make_word(1)])
+    register_dataset("mine", "annotations.json", "images", protocol="ctw1500", lexicons={"full": "words.txt"})
+    entry = resolve_dataset("mine", root=tmp_path)
+    assert entry.protocol == "ctw1500" and entry.lexicons == {"full": tmp_path / "words.txt"}
+    dataset = load_dataset("mine", root=tmp_path)
+    assert dataset.name == "mine" and dataset.num_words == 1
+
+
+def test_a_folder_needs_no_registration(write_dataset: Write, make_word: Word, tmp_path: Path) -> None:
+    write_dataset([make_word(1)])
+    (tmp_path / "card.json").write_text(json.dumps({"protocol": "ctw1500", "lexicons": {"full": "words.txt"}}))
+    entry = resolve_dataset(tmp_path)
+    assert (entry.name, entry.protocol) == (tmp_path.name, "ctw1500")
+    assert entry.lexicons == {"full": tmp_path / "words.txt"}
+    assert load_dataset(tmp_path, strict=True).num_words == 1
+    assert resolve_dataset(tmp_path.name, root=tmp_path.parent).annotation_file == tmp_path / "annotations.json"
+
+
+def test_a_json_file_needs_no_registration(write_dataset: Write, make_word: Word) -> None:
+    path = write_dataset([make_word(1)])
+    assert resolve_dataset(str(path)).protocol == "totaltext"
+    assert load_dataset(path, strict=True)[0].file_path == path.parent / "images" / "1.png"
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"not found: .*gone\.json"):
+        resolve_dataset(tmp_path / "gone.json")
+    with pytest.raises(DataError, match=r"no annotations\.json"):
+        resolve_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("card", ["{", "[1]", '{"lexicons": 5}', '{"lexicons": {"full": "../../secret"}}'])
+def test_bad_card_is_named(write_dataset: Write, tmp_path: Path, card: str) -> None:
+    write_dataset([])
+    (tmp_path / "card.json").write_text(card)
+    with pytest.raises(DataError, match=r"card\.json"):
+        resolve_dataset(tmp_path)
