@@ -4,6 +4,9 @@ Images are (H, W, 3) uint8 RGB arrays; polygons are (p, 2) pixels of that image.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -78,7 +81,7 @@ def draw_words(
         image: (H, W, 3) uint8 RGB.
         polygons: n arrays (p_i, 2); fewer than two points are skipped.
         texts: n transcriptions; an empty one gets no tag (unless it has a score). Unprintable characters become
-            ``·``; letters that Pillow's own font lacks show as boxes.
+            ``·``; beyond ASCII, matplotlib's font is used when installed, and letters it lacks show as boxes.
         scores: n numbers written behind the texts.
         colors: n RGB colours; :data:`ACCENT` by default.
         ignore: n flags; those words are drawn grey and without a tag.
@@ -206,7 +209,7 @@ def _draw_outlines(canvas: ImageArray, rings: Sequence[FloatArray], colors: Sequ
     """Tint the insides, then lay a dark halo and the coloured line over every outline."""
     width = max(1, round(LINE_SHARE * max(canvas.shape[:2])))
     points = [np.round(ring * (1 << SUBPIXEL_BITS)).astype(np.int32).reshape(-1, 1, 2) for ring in rings]
-    tint, halo = canvas.copy(), canvas
+    tint = canvas.copy()
     for outline, color in zip(points, colors, strict=True):
         cv2.fillPoly(tint, [outline], color, cv2.LINE_AA, SUBPIXEL_BITS)
     canvas = np.asarray(cv2.addWeighted(tint, FILL_OPACITY, canvas, 1 - FILL_OPACITY, 0), np.uint8)
@@ -232,7 +235,7 @@ def _draw_tags(
         if not text:
             continue
         low, high = (max(SMALLEST_FONT, round(share * longer)) for share in FONT_SHARES)
-        font = _font(int(np.clip(FONT_OF_WORD * _thickness(ring), low, high)))
+        font = _font(int(np.clip(FONT_OF_WORD * _thickness(ring), low, high)), wide=not text.isascii())
         pad = max(2, round(0.22 * font.size))
         text = _fit(text, font, canvas.shape[1] - 2 * pad)
         size = (round(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad)
@@ -246,7 +249,9 @@ def _draw_tags(
     return np.array(picture)
 
 
-def _place(size: tuple[int, int], word: Box, placed: Sequence[Box], words: Sequence[Box], width: int, height: int) -> Box:
+def _place(
+    size: tuple[int, int], word: Box, placed: Sequence[Box], words: Sequence[Box], width: int, height: int
+) -> Box:
     """Where a tag of ``size`` (w, h) hides least: above its word if that is free, else below or to the sides.
 
     Covering another tag weighs more than covering a word; among equals the first candidate wins.
@@ -294,9 +299,21 @@ def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return text + "…" if text else ""
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own scalable font."""
-    font = ImageFont.load_default(size)
+@lru_cache
+def _wide_font_file() -> str | None:
+    """DejaVu Sans from matplotlib's wheel, if that is installed: it has the letters that Pillow's own font lacks."""
+    package = find_spec("matplotlib")
+    if package is None or package.origin is None:
+        return None
+    file = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return str(file) if file.is_file() else None
+
+
+@lru_cache(maxsize=64)
+def _font(size: int, *, wide: bool = False) -> ImageFont.FreeTypeFont:
+    """Pillow's own scalable font, or for texts beyond ASCII a wider one where there is one."""
+    file = _wide_font_file() if wide else None
+    font = ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType; install a Pillow wheel to draw labels")
     return font

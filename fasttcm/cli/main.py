@@ -38,12 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 done but for some inputs, 2 a mistake, 130 Ctrl-C."""
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[RichHandler(console=Console(stderr=True), show_path=False, markup=False, highlighter=None)],
-    )
+    _configure_logging()
     try:
         return int(options.run(options) or 0)
     except (FastTCMError, ImportError) as error:
@@ -54,6 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fasttcm: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _configure_logging() -> None:
+    """Coloured lines in a terminal, plain ones in a log file; Lightning's own remarks only from warnings up."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        handler: logging.Handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler])
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning_utilities"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -28,3 +28,26 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=int, default=0, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in DST")
     return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the dataset."""
+    from fasttcm.data.synth import SynthOptions, generate_dataset
+    from fasttcm.errors import ConfigError
+
+    if options.count < 1 or options.seed < 0 or options.processes < 0:
+        raise ConfigError("--count starts at 1, --seed and --processes at 0")
+    given = {"image_size": options.size, "words_per_image": options.words, "word_height": options.word_height}
+    knobs: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
+    if options.fonts:
+        knobs["fonts"] = tuple(Path(folder) for folder in options.fonts)
+    path = generate_dataset(
+        Path(options.destination),
+        count=options.count,
+        seed=options.seed,
+        options=SynthOptions(**knobs),
+        processes=options.processes or None,
+        overwrite=options.overwrite,
+    )
+    print(f"{options.count} images and their annotations: {path.parent}")
+    return 0

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from fasttcm.charset import Charset
-from fasttcm.geometry import polygon_area, polygon_box, sample_sides
+from fasttcm.geometry import bernstein_basis, polygon_area, polygon_box
+from fasttcm.geometry.bezier import SAMPLES_PER_SIDE
 from fasttcm.structures import ILLEGIBLE, FloatArray
 
-__all__ = ["AnnotationError", "ParsedAnnotation", "clip_box", "parse_annotation", "parse_text"]
+__all__ = ["AnnotationError", "ParsedAnnotation", "clip_box", "parse_annotation", "parse_text", "sample_outlines"]
 
 BEZIER_NUMBERS = 16
 """Two curves of four control points (x, y)."""
@@ -27,6 +28,10 @@ MIN_AREA = 1e-3
 
 BORDER_TOLERANCE = 1.0
 """Pixels by which a box may cross the image border without being reported (it is clipped all the same)."""
+
+
+SAMPLE_BASIS = bernstein_basis(np.linspace(0.0, 1.0, SAMPLES_PER_SIDE))
+"""(20, 4), computed once: the outline of every curve of every dataset is sampled."""
 
 
 class AnnotationError(Exception):
@@ -85,7 +90,7 @@ def parse_annotation(
     """
     bezier = _bezier(entry)
     polygon = _polygon(entry, have_bezier=bezier is not None)
-    outline = polygon if polygon is not None else None if bezier is None else sample_sides(bezier)
+    outline = polygon if polygon is not None else None if bezier is None else sample_outlines(bezier)[0]
     box = _box(entry, outline)
     if outline is None:
         polygon = outline = box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)
@@ -112,9 +117,20 @@ def parse_text(entry: Mapping[str, Any], rec_charset: Charset) -> tuple[str, str
         return ILLEGIBLE, "transcription missing (taken as illegible)"
     if isinstance(value, str):
         return value.strip() or ILLEGIBLE, ""
-    if not isinstance(value, list) or not all(isinstance(c, int) and 0 <= c <= rec_charset.end for c in value):
+    end = rec_charset.end
+    if (
+        not isinstance(value, list)
+        or set(map(type, value)) - {int}
+        or (value and not 0 <= min(value) <= max(value) <= end)
+    ):
         return ILLEGIBLE, "transcription is neither text nor classes of the charset (taken as illegible)"
-    return rec_charset.decode(value).strip() or ILLEGIBLE, ""
+    return rec_charset.decode([c for c in value if c != end]).strip() or ILLEGIBLE, ""
+
+
+def sample_outlines(beziers: FloatArray) -> FloatArray:
+    """Polygons of curves (n, 16) or (16,): (n, 40, 2), as :func:`fasttcm.geometry.sample_sides` gives one by one."""
+    sides = SAMPLE_BASIS @ np.asarray(beziers, np.float64).reshape(-1, 2, 4, 2)
+    return sides.reshape(-1, 2 * SAMPLES_PER_SIDE, 2)
 
 
 def clip_box(box: FloatArray, height: int, width: int) -> FloatArray:

@@ -87,7 +87,9 @@ def read_image(
     with _opened(source, max_pixels) as image:
         name = _name(source)
         try:
-            image.load()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # damaged metadata is no concern of ours
+                image.load()
             pixels = _to_rgb(image)
         except (*DECODER_ERRORS, struct.error, zlib.error) as error:
             raise ImageError(f"{name}: cannot decode the {image.format} image: {_reason(error)}") from error
@@ -184,8 +186,7 @@ def _opened(source: ImageSource, max_pixels: int) -> Image.Image:
     formats = [name for name in RASTER_FORMATS if name in Image.OPEN]
     try:
         with warnings.catch_warnings():
-            # Pillow warns at a limit of its own, and about damaged metadata that decoding does not need.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # Pillow's limit of its own is below ours
             image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image, or damaged beyond recognition") from error

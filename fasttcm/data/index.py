@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fasttcm.data.annotations import ParsedAnnotation
-from fasttcm.geometry import polygon_to_bezier, sample_sides
+from fasttcm.data.annotations import ParsedAnnotation, sample_outlines
+from fasttcm.geometry import polygon_to_bezier
 from fasttcm.structures import FloatArray, TextTargets
 
 __all__ = ["ImageTable", "IndexBuilder", "PackedStrings", "TextIndex"]
@@ -79,11 +79,12 @@ class TextIndex:
         words = range(int(self.first[image]), int(self.first[image + 1]))
         rows = slice(words.start, words.stop)
         beziers = self.beziers[rows].copy()
+        sampled = sample_outlines(beziers).astype(np.float32)
         polygons: list[FloatArray] = []
         for row, word in enumerate(words):
             polygon = self.points[self.point_first[word] : self.point_first[word + 1]].copy()
             if len(polygon) == 0:
-                polygon = sample_sides(beziers[row]).astype(np.float32)
+                polygon = sampled[row]
             elif np.isnan(beziers[row, 0]):
                 beziers[row] = _fit(polygon)
             polygons.append(polygon)

@@ -49,7 +49,7 @@ class TrainMapper:
         image, targets = read_record_image(record, max_pixels=self.max_pixels), record.targets
         for transform in self.transforms:
             image, targets = transform(image, targets, rng)
-        sample = to_sample(image, record)
+        sample = _sample_of(image, record)
         sample["targets"] = finish_targets(targets, image.shape[0], image.shape[1])
         return sample
 
@@ -74,7 +74,7 @@ class TestMapper:
 
     def __call__(self, record: Record, rng: np.random.Generator | None = None) -> Sample:
         """A sample without ``targets``; ``rng`` is not used. Raises ImageError as :class:`TrainMapper`."""
-        return to_sample(self.resized(read_record_image(record, max_pixels=self.max_pixels)), record)
+        return _sample_of(self.resized(read_record_image(record, max_pixels=self.max_pixels)), record)
 
     def resized(self, image: Pixels) -> Pixels:
         """An image (h, w, 3) uint8 at the size for testing."""
@@ -107,15 +107,22 @@ def read_record_image(record: Record, *, max_pixels: int = DEFAULT_MAX_PIXELS) -
     return image
 
 
-def to_sample(image: Pixels, record: Record) -> Sample:
-    """The sample dict of an image (h, w, 3) and its record, without ``targets``."""
+def to_sample(image: Pixels, *, height: int, width: int, file_name: str = "", image_id: int | str = 0) -> Sample:
+    """The sample dict, without ``targets``, of an image (h, w, 3) made from one of ``height`` x ``width`` pixels."""
     return {
         "image": torch.from_numpy(image.transpose(2, 0, 1).copy()),
-        "height": record.height,
-        "width": record.width,
-        "file_name": record.file_name,
-        "image_id": record.image_id,
+        "height": height,
+        "width": width,
+        "file_name": file_name,
+        "image_id": image_id,
     }
+
+
+def _sample_of(image: Pixels, record: Record) -> Sample:
+    """:func:`to_sample` with the facts of a record."""
+    return to_sample(
+        image, height=record.height, width=record.width, file_name=record.file_name, image_id=record.image_id
+    )
 
 
 def finish_targets(targets: TextTargets, height: int, width: int) -> TextTargets:

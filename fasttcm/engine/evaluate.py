@@ -81,7 +81,7 @@ def evaluate_dataset(
     ground_truth = {
         "images": [
             targets_to_json(
-                image_id=r.image_id, file_name=r.file_name, height=r.height, width=r.width, targets=r.targets
+                r.targets, image_id=r.image_id, height=r.height, width=r.width, file_name=r.file_name
             )
             for r in records
             if r.image_id in predictions
@@ -89,7 +89,7 @@ def evaluate_dataset(
     }
     found = {"images": [predictions[r.image_id] for r in records if r.image_id in predictions]}
     lexicons: dict[str, Lexicon | None] = {"none": None}
-    lexicons |= {name: Lexicon.from_files(*files) for name, files in entry.lexicons.items()}
+    lexicons |= {name: Lexicon.from_files(file) for name, file in entry.lexicons.items()}
     results = {
         name: score(ground_truth, found, protocol=entry.protocol, lexicon=lexicon, confidence=cfg.TEST.CONFIDENCE)
         for name, lexicon in lexicons.items()

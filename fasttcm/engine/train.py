@@ -37,6 +37,14 @@ _LOG = logging.getLogger(__name__)
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
+_HARMLESS = (
+    ".*ended before the epoch ended.*",  # the sampler is addressed by iteration, a mid-epoch checkpoint loses nothing
+    ".*module.* in eval mode.*",  # frozen normalisation and the moving average are meant to be
+    ".*LeafSpec.*",
+    ".*does not have many workers.*",
+)
+
+
 class Interrupted(Exception):  # noqa: N818 (not an error)
     """Training was stopped by a signal after writing a checkpoint; the message says how to go on."""
 
@@ -74,7 +82,7 @@ def train(
         load_weights(model, read_checkpoint(cfg.MODEL.WEIGHTS).weights, cfg.MODEL.WEIGHTS)
     if world > 1 and cfg.MODEL.BACKBONE.SYNC_NORM:
         model = convert_sync_batchnorm(model)
-    module = TrainingModule(model, cfg)
+    module = TrainingModule(model.train(), cfg)
     signals = StopOnSignal()
     trainer = _trainer(cfg, folder, start, device=device, num_devices=num_devices, num_nodes=num_nodes, signals=signals)
     if trainer.is_global_zero:
@@ -92,8 +100,8 @@ def train(
     )
     if start < cfg.SOLVER.MAX_ITER:
         with warnings.catch_warnings():
-            # The sampler is addressed by iteration, so a mid-epoch checkpoint loses nothing.
-            warnings.filterwarnings("ignore", message=".*ended before the epoch ended.*")
+            for message in _HARMLESS:
+                warnings.filterwarnings("ignore", message=message)
             trainer.fit(module, train_dataloaders=loader, ckpt_path=str(last) if start else None)
     if signals.received is not None and trainer.global_step < cfg.SOLVER.MAX_ITER:
         name = signal.Signals(signals.received).name

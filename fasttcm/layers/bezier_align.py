@@ -54,19 +54,17 @@ def _sample_points(
     extent = torch.maximum((points[:, 0] - points[:, 3]).abs(), (points[:, 7] - points[:, 4]).abs())
     if not aligned:
         extent = extent.clamp(min=1.0)
-    bins = extent / extent.new_tensor([w, h])
+    bins = torch.nan_to_num(extent / extent.new_tensor([w, h]), nan=0.0, posinf=0.0)
     counts = torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil()
-    most_x, most_y = (
-        (sampling_ratio,) * 2 if sampling_ratio > 0 else (int(m) for m in counts.amax(0)) if len(counts) else (1, 1)
-    )
+    most = [sampling_ratio] * 2 if sampling_ratio > 0 else [max(1, int(m)) for m in counts.amax(0)]
 
-    def spread(axis: int, most: int) -> tuple[Tensor, Tensor]:
-        step = torch.arange(most, dtype=points.dtype, device=points.device)
+    def spread(axis: int) -> tuple[Tensor, Tensor]:
+        step = torch.arange(most[axis], dtype=points.dtype, device=points.device)
         shift = (step + 0.5) * (bins[:, axis] / counts[:, axis].clamp(min=1))[:, None] - bins[:, axis, None] / 2
         return centre[..., axis, None] + shift[:, None, None, :], (step < counts[:, axis, None]).to(points.dtype)
 
-    x, use_x = spread(0, most_x)
-    y, use_y = spread(1, most_y)
+    x, use_x = spread(0)
+    y, use_y = spread(1)
     weights = use_y[:, :, None] * use_x[:, None, :] / counts.prod(1).clamp(min=1)[:, None, None]
     return y, x, weights
 
@@ -92,45 +90,62 @@ def _neighbours(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     return cells.long(), weights
 
 
+def _bins(
+    points: Tensor, sizes: Tensor, output_size: tuple[int, int], sampling_ratio: int, aligned: bool
+) -> tuple[Tensor, Tensor]:
+    """The cells that make up every bin.
+
+    Args:
+        points: (n, 8, 2) control points in feature cells.
+        sizes: (n, 2) int64 height and width of the map that each region is read from.
+        output_size: rows h and columns w of the grid.
+        sampling_ratio: as in :func:`_sample_points`.
+        aligned: as in :func:`_sample_points`.
+
+    Returns:
+        (n * h * w, k) int64 cells, counted row by row, and their weights.
+    """
+    y, x, share = _sample_points(points, output_size, sampling_ratio, aligned)
+    extent = sizes.to(points.dtype)[..., None, None, None]
+    row, row_weight = _neighbours(y, extent[:, 0])
+    column, column_weight = _neighbours(x, extent[:, 1])
+    # Every sample (row a, column b) of a bin has 2 x 2 cells: (n, h, w, a, 2, b, 2).
+    per_row = row * sizes[:, 1, None, None, None, None]
+    cells = per_row[..., None, None] + column[:, :, :, None, None]
+    weights = row_weight[..., None, None] * column_weight[:, :, :, None, None] * share[:, None, None, :, None, :, None]
+    count = cells.shape[3:].numel()
+    return cells.reshape(-1, count), weights.reshape(-1, count)
+
+
 def _align_levels(
     features: Sequence[Tensor],
     image: Tensor,
     level: Tensor,
     beziers: Tensor,
+    *,
     scales: Sequence[float],
     output_size: tuple[int, int],
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """BezierAlign of n regions, each on its own level; arguments as in :class:`BezierPooler`, ``level`` (n,) int64."""
-    n, (h, w), channels = len(beziers), output_size, features[0].shape[1]
+    """BezierAlign of n regions (n, 16) of ``image`` (n,), each on its own ``level`` (n,) of ``features``."""
+    device, channels, (h, w) = features[0].device, features[0].shape[1], output_size
     dtype = torch.promote_types(torch.promote_types(features[0].dtype, beziers.dtype), torch.float32)
-    device = features[0].device
-    # One row a cell of any level, cell index last: (N, sum of H * W, C).
+    # One row a cell of any level: (N, sum of H * W, C).
     table = torch.cat([f.to(dtype).flatten(2).transpose(1, 2) for f in features], 1)
-    sizes = torch.tensor([[f.shape[2], f.shape[3]] for f in features], device=device)
-    cells = sizes.prod(1)
-    start = image * table.shape[1] + (cells.cumsum(0) - cells)[level]
+    if len(beziers) == 0:
+        # The sum of nothing keeps every level in the autograd graph.
+        return (table.new_zeros(0, channels, h, w) + table[:0].sum()).to(features[0].dtype)
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        sizes = torch.tensor([[f.shape[2], f.shape[3]] for f in features], device=device)
+        area = sizes.prod(1)
+        start = image * table.shape[1] + (area.cumsum(0) - area)[level]
         scale = torch.tensor(scales, dtype=dtype, device=device)[level]
         points = beziers.to(device, dtype).reshape(-1, 8, 2) * scale[:, None, None]
-        y, x, share = _sample_points(points, output_size, sampling_ratio, aligned)
-        size = sizes[level].to(dtype)
-        row, row_weight = _neighbours(y, size[:, 0, None, None, None])
-        column, column_weight = _neighbours(x, size[:, 1, None, None, None])
-        # (n, h, w, rows a, 2, columns b, 2): every sample of a bin and its four cells
-        index = row[..., None, None] * sizes[level][:, 1].reshape(-1, 1, 1, 1, 1, 1, 1) + column[:, :, :, None, None]
-        weight = (
-            row_weight[..., None, None] * column_weight[:, :, :, None, None] * share[:, None, None, :, None, :, None]
-        )
-        index = index + start.reshape(-1, 1, 1, 1, 1, 1, 1)
-    if index.numel() == 0:  # no region, or none with a sample: an empty sum keeps the features in the graph
-        return features[0].new_zeros(n, channels, h, w) + table[:0].sum().to(features[0].dtype)
-    terms = index.numel() // (n * h * w)
-    pooled = F.embedding_bag(
-        index.reshape(-1, terms), table.reshape(-1, channels), per_sample_weights=weight.reshape(-1, terms), mode="sum"
-    )
-    return pooled.reshape(n, h, w, channels).permute(0, 3, 1, 2).to(features[0].dtype)
+        cells, weights = _bins(points, sizes[level], output_size, sampling_ratio, aligned)
+        cells = cells + start.repeat_interleave(h * w)[:, None]
+    pooled = F.embedding_bag(cells, table.reshape(-1, channels), per_sample_weights=weights, mode="sum")
+    return pooled.reshape(-1, h, w, channels).permute(0, 3, 1, 2).to(features[0].dtype)
 
 
 def bezier_align(
@@ -164,7 +179,16 @@ def bezier_align(
         )
     image = rois[:, 0].to(features.device, torch.int64)
     level = torch.zeros_like(image)
-    return _align_levels([features], image, level, rois[:, 1:], [spatial_scale], output_size, sampling_ratio, aligned)
+    return _align_levels(
+        [features],
+        image,
+        level,
+        rois[:, 1:],
+        scales=[spatial_scale],
+        output_size=output_size,
+        sampling_ratio=sampling_ratio,
+        aligned=aligned,
+    )
 
 
 class BezierAlign(nn.Module):
@@ -185,7 +209,10 @@ class BezierAlign(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings, for ``print``."""
-        return f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
+        )
 
 
 def assign_bezier_levels(
@@ -273,16 +300,14 @@ class BezierPooler(nn.Module):
             raise ValueError(f"the pooler has {len(self.scales)} levels, got {len(features)} feature maps")
         curves = torch.cat(list(beziers))
         counts = torch.tensor([len(b) for b in beziers], device=curves.device)
-        image = torch.repeat_interleave(
-            torch.arange(len(beziers), device=curves.device), counts, output_size=len(curves)
-        )
+        images = torch.arange(len(beziers), device=curves.device)
         return _align_levels(
             features,
-            image,
+            images.repeat_interleave(counts, output_size=len(curves)),
             self.levels(curves),
             curves,
-            self.scales,
-            self.output_size,
-            self.sampling_ratio,
+            scales=self.scales,
+            output_size=self.output_size,
+            sampling_ratio=self.sampling_ratio,
             aligned=True,
         )

@@ -9,9 +9,9 @@ __all__ = ["giou_loss_ltrb", "iou_ltrb"]
 def iou_ltrb(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU of boxes around the same points, as FCOS defines them.
 
-    Both boxes contain the point, so the intersection takes the smaller and the hull the larger of each distance. FCOS adds
-    1 (a squared unit of the distances) to both areas of the IoU but to neither of the hull term; kept, since published
-    losses and weights rest on it.
+    Both boxes contain the point, so the intersection takes the smaller and the hull the larger of each distance. FCOS
+    adds 1 (a squared unit of the distances) to both areas of the IoU but to neither of the hull term; kept, since
+    published losses and weights rest on it.
 
     Args:
         pred: (M, 4) distances left, top, right, bottom, not negative.

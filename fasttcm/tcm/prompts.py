@@ -13,7 +13,7 @@ from fasttcm.tcm.decoder import init_prompt_weights
 __all__ = ["DEFAULT_CLASS_TEXTS", "PromptGenerator", "PromptKind", "PromptedTextEncoder"]
 
 PromptKind = Literal["predefined", "predefined+learnable", "learnable"]
-"""What the text tower reads: the class text, learned contexts between its start token and its rest, or contexts only."""
+"""What the text tower reads: the class text, learned contexts between its start token and the rest, or contexts."""
 
 DEFAULT_CLASS_TEXTS = ("the pixels of many arbitrary-shape text instances.",)
 """The class text of every published configuration; 14 tokens with start and end."""
@@ -86,7 +86,7 @@ class PromptedTextEncoder(nn.Module):
         length = learned if prompt_kind == "learnable" else context_length + learned
         if length > tower.context_length:
             raise ConfigError(
-                f"the prompt has {length} tokens, {learned} of them learned; the text tower reads {tower.context_length}"
+                f"the prompt has {length} tokens, {learned} of them learned; the tower reads {tower.context_length}"
             )
         self.prompt_kind = prompt_kind
         self.num_classes = len(class_texts)

@@ -90,7 +90,7 @@ class SpotterMatchedBackbone(Backbone):
         self.size_divisibility = bottom_up.size_divisibility
 
     def forward(self, images: Tensor) -> BackboneOutput:
-        """Levels of ``bottom_up``, the matched one changed, and ``text_logits`` (B, 1, h, w) on the cells of that level."""
+        """Levels of ``bottom_up`` with the matched one changed, and ``text_logits`` (B, 1, h, w) of that level."""
         features = dict(self.bottom_up(images).features)
         features[self.level], matched = self.clip_pix_cls(features[self.level])
         return BackboneOutput(features, matched.logits)

@@ -23,7 +23,7 @@ __all__ = ["build"]
 
 
 def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
-    """ABCNet on ``backbone``, from ``MODEL.ABCNET``, ``MODEL.TEXT``, ``MODEL.PIXEL_*``, ``INPUT.FORMAT``, ``MODEL.TCM``.
+    """ABCNet on ``backbone``, from ``MODEL.{ABCNET,TEXT,PIXEL_MEAN,PIXEL_STD,TCM}`` and ``INPUT.FORMAT``.
 
     Raises:
         ConfigError: levels that the backbone does not have or that do not fit together, or an unknown charset.

@@ -108,8 +108,8 @@ class BezierFCOSHead(nn.Module):
         for module in [*self.cls_tower, *self.box_tower, self.cls_logits, self.box_pred, self.ctrness]:
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=_INIT_STD)
-                nn.init.zeros_(module.bias)
-        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior_prob) / prior_prob))
+                nn.init.zeros_(module.get_parameter("bias"))
+        nn.init.constant_(self.cls_logits.get_parameter("bias"), -math.log((1 - prior_prob) / prior_prob))
 
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Predictions of every location.

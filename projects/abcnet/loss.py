@@ -1,4 +1,7 @@
-"""The losses of detection and recognition. Their normalisers count over all processes, so that DDP's mean is the joint batch's loss."""
+"""The losses of detection and recognition.
+
+Their normalisers count over all processes, so that DDP's mean of the gradients is that of the joint batch.
+"""
 
 from dataclasses import dataclass
 

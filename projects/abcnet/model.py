@@ -97,8 +97,8 @@ class ABCNet(nn.Module):
                 :meth:`~fasttcm.projects.abcnet.decoder.AttentionDecoder.forward`.
 
         Returns:
-            In training scalars ``loss_fcos_cls``, ``loss_fcos_loc``, ``loss_fcos_ctr``, ``loss_fcos_bezier``, ``loss_rec``
-            and, with a matching loss, ``loss_match``; their sum is the total. In evaluation one
+            In training scalars ``loss_fcos_cls``, ``loss_fcos_loc``, ``loss_fcos_ctr``, ``loss_fcos_bezier``,
+            ``loss_rec`` and, with a matching loss, ``loss_match``; their sum is the total. In evaluation one
             :class:`TextPredictions` a sample, in pixels of the original image.
 
         Raises:
@@ -124,9 +124,7 @@ class ABCNet(nn.Module):
 
     def _recognition_loss(self, features: list[Tensor], targets: list[TextTargets], teacher: Tensor | None) -> Tensor:
         """The recogniser reads the annotated curves of the legible words."""
-        legible = [
-            t[~t.ignore & torch.tensor([bool(text) for text in t.texts], device=t.ignore.device)] for t in targets
-        ]
+        legible = [t[_is_legible(t)] for t in targets]
         rows = [self._encode(text) for t in legible for text in t.texts]
         end = self.charset.end
         classes = torch.tensor(rows, dtype=torch.int64, device=features[0].device).reshape(-1, self.max_length)
@@ -165,6 +163,12 @@ class ABCNet(nn.Module):
             )
             for found, read, size, sample in zip(proposals, readings, sizes, samples, strict=True)
         ]
+
+
+def _is_legible(targets: TextTargets) -> Tensor:
+    """(n,) bool: neither ignored nor empty."""
+    has_text = torch.tensor([bool(text) for text in targets.texts], dtype=torch.bool, device=targets.ignore.device)
+    return has_text & ~targets.ignore
 
 
 def _prepared(sample: dict[str, Any], device: torch.device) -> TextTargets:

@@ -25,8 +25,8 @@ def rescale(
         output_size: height and width of the original image.
 
     Returns:
-        The m remaining texts, in order, with boxes and the curves' four end points inside the output (``locations`` stay
-        in input pixels), and the (n,) bool mask of those that remain.
+        The m remaining texts, in order, with boxes and the curves' four end points inside the output (``locations``
+        stay in input pixels), and the (n,) bool mask of those that remain.
     """
     height, width = output_size
     scale = proposals.boxes.new_tensor([width / input_size[1], height / input_size[0]])

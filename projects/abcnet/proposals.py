@@ -8,7 +8,7 @@ from torchvision.ops import batched_nms
 
 from fasttcm.projects.abcnet.head import HeadOutput
 
-__all__ = ["Proposals", "ProposalSelector"]
+__all__ = ["ProposalSelector", "Proposals"]
 
 
 @dataclass
@@ -81,15 +81,11 @@ class ProposalSelector(nn.Module):
     def forward(self, output: HeadOutput) -> list[Proposals]:
         """One set an image; see :class:`Proposals`."""
         locations = output.locations()
-        images = range(len(output.logits[0]))
-        return [
-            self._suppress(
-                Proposals.cat(
-                    [self._candidates(output, level, image, locations[level]) for level in range(len(locations))]
-                )
-            )
-            for image in images
-        ]
+        found = []
+        for image in range(len(output.logits[0])):
+            levels = [self._candidates(output, level, image, at) for level, at in enumerate(locations)]
+            found.append(self._suppress(Proposals.cat(levels)))
+        return found
 
     def _candidates(self, output: HeadOutput, level: int, image: int, locations: Tensor) -> Proposals:
         """The best locations of one level of one image, in no order."""

@@ -132,9 +132,7 @@ class TargetAssigner:
             ValueError: when the sizes of interest do not fit the number of levels.
         """
         if len(locations) != len(self.borders) - 1:
-            raise ValueError(
-                f"{len(locations)} levels need {len(locations) - 1} sizes of interest, got {len(self.borders) - 2}"
-            )
+            raise ValueError(f"{len(locations)} levels, but sizes of interest for {len(self.borders) - 1}")
         counts = [len(level) for level in locations]
         everywhere = torch.cat(list(locations))
         sizes = torch.tensor(counts, device=everywhere.device)

@@ -145,7 +145,8 @@ def test_flipped_bytes_never_escape_as_another_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (b"this is no image", "not an image"), (b"%!PS-Adobe-3.0 EPSF", "not an image")]
+    ("content", "reason"),
+    [(b"", "empty"), (b"this is no image", "not an image"), (b"%!PS-Adobe-3.0 EPSF", "not an image")],
 )
 def test_files_that_are_no_images(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "x.jpg"

@@ -38,6 +38,10 @@ def _wall(rng: np.random.Generator, height: int, width: int) -> Picture:
     return wall
 
 
+def _blurred(picture: Picture, sigma: float) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
+
+
 def _bokeh(rng: np.random.Generator, height: int, width: int) -> Picture:
     night = rng.random() < 0.6
     base = random_color(rng, saturation=(0.1, 0.6), value=(0.03, 0.2) if night else (0.4, 0.9))
@@ -49,8 +53,8 @@ def _bokeh(rng: np.random.Generator, height: int, width: int) -> Picture:
         layer = picture.copy()
         color = random_color(rng, saturation=(0.2, 0.95), value=(0.5, 1.0))
         cv2.circle(layer, center, radius, color.tolist(), -1, cv2.LINE_AA)
-        picture = cv2.addWeighted(layer, 0.45, picture, 0.55, 0)
-    return cv2.GaussianBlur(picture, (0, 0), max(1.0, width * rng.uniform(0.006, 0.03)))
+        picture = (0.45 * layer + 0.55 * picture).astype(np.float32)
+    return _blurred(picture, max(1.0, width * rng.uniform(0.006, 0.03)))
 
 
 def _windows(rng: np.random.Generator, picture: Picture, box: tuple[int, int, int, int]) -> None:
@@ -98,7 +102,7 @@ def _street(rng: np.random.Generator, height: int, width: int) -> Picture:
         x += house_w + (int(rng.uniform(0, 0.1) * width) if rng.random() < 0.3 else 0)
     picture[ground:] = street_floor(rng, height - ground, width)
     picture[ground : ground + max(1, height // 80)] *= np.float32(rng.uniform(0.5, 1.2))
-    return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 3.0)) if rng.random() < 0.7 else picture
+    return _blurred(picture, rng.uniform(0.6, 3.0)) if rng.random() < 0.7 else picture
 
 
 def _shop_front(rng: np.random.Generator, front: Picture) -> None:

@@ -46,7 +46,7 @@ class BoardPlan:
 def plan_board(
     rng: np.random.Generator, *, text_height: int, lines: int, line_height: float, clutter: float
 ) -> BoardPlan:
-    """Choose a board for a text block ``text_height`` pixels high with ``lines`` lines, the first ``line_height`` high."""
+    """Choose a board for ``lines`` lines of text, ``text_height`` pixels high in all, the first one ``line_height``."""
     pad_y = int(rng.uniform(0.25, 0.9) * line_height) + 2
     pad_x = int(rng.uniform(0.3, 1.2) * line_height) + 3
     short = text_height + 2 * pad_y
@@ -122,7 +122,7 @@ def _icon(rng: np.random.Generator, layer: Layer, x: int, y: int, side: int, col
         radii = np.where(np.arange(2 * points) % 2 == 0, r, r * inner)
         shape = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + side
         cv2.fillPoly(canvas, [shape.astype(np.int32)], 255, cv2.LINE_AA)
-    mask = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    mask = np.asarray(cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
     part = layer[y : y + side, x : x + side]
     lay_over(part, color, mask[: part.shape[0], : part.shape[1]])
 

@@ -32,7 +32,7 @@ PAIR_SPREAD = 0.035
 
 
 def _from_hex(code: str) -> Color:
-    return np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255
+    return np.array([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)], np.float32)
 
 
 def hsv(hue: float, saturation: float, value: float) -> Color:

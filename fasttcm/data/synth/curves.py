@@ -134,7 +134,7 @@ class LineCurve:
         return Strip(self.side(start, stop, above), self.side(start, stop, below), straight=False)
 
 
-def bend(mask: FloatArray, strip: Strip, *, height: int, width: int) -> FloatArray:
+def bend(mask: FloatArray, strip: Strip, *, height: int, width: int) -> npt.NDArray[np.float32]:
     """Warp a flat word into a strip.
 
     Args:
@@ -170,4 +170,5 @@ def bend(mask: FloatArray, strip: Strip, *, height: int, width: int) -> FloatArr
     v = ((points - start) * along).sum(1) / (along**2).sum(1)
     map_x = np.where(inside, exact * mask.shape[1] - 0.5, -2).astype(np.float32).reshape(height, width)
     map_y = (v * mask.shape[0] - 0.5).astype(np.float32).reshape(height, width)
-    return cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    bent = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(bent, np.float32)

@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fasttcm.charset import Charset
@@ -35,6 +36,9 @@ GENERATOR = "fasttcm synth 1"
 
 COORDINATE_DIGITS = 2
 """Decimals of a pixel in the JSON."""
+
+IMAGES_PER_PROCESS = 32
+"""By default a worker is started for this many images: starting one costs as much as drawing some of them."""
 
 OWN_IMAGE = re.compile(r"\d{6,}\.jpg")
 OWN_FILES = ("annotations.json", "card.json", "lexicon_full.txt", "lexicon_full_pairs.txt")
@@ -177,7 +181,7 @@ def generate_dataset(
         count: number of images, at least 1.
         seed: number of the dataset, at least 0; another seed gives another split.
         options: what the scenes look like; ``None`` for the defaults.
-        processes: worker processes; ``None`` for one a core.
+        processes: worker processes; ``None`` for one a core, fewer for few images.
         progress: show a progress bar on the terminal.
         jpeg_quality: (least, most) quality of the files, 1 to 100.
         overwrite: replace an earlier dataset in ``destination`` (files of other names are left alone).
@@ -205,10 +209,9 @@ def generate_dataset(
         _make_image, destination=destination, seed=seed, options=options, jpeg_quality=jpeg_quality
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Progress(*columns, disable=not progress) as bar,
-        _records(make, count, min(processes or os.cpu_count() or 1, count)) as made,
-    ):
+    workers = min(processes or min(os.cpu_count() or 1, -(-count // IMAGES_PER_PROCESS)), count)
+    bar_to = Console(stderr=True)
+    with Progress(*columns, console=bar_to, disable=not progress) as bar, _records(make, count, workers) as made:
         records = list(bar.track(made, total=count, description=f"drawing {destination.name}"))
     card = {
         "name": destination.name,

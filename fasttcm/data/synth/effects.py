@@ -41,7 +41,7 @@ def _lens(rng: np.random.Generator, picture: Picture, strength: float, least_hei
     largest = BLUR_PER_WORD_HEIGHT * least_height * strength
     if rng.random() < 0.55:
         sigma = rng.uniform(0.2, 1.0) * largest
-        return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.25 else picture
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma) if sigma > 0.25 else picture, np.float32)
     length = int(rng.uniform(1, 2.5) * largest * 2)
     if rng.random() < 0.25 and length >= 2:
         size = 2 * length + 1
@@ -49,7 +49,7 @@ def _lens(rng: np.random.Generator, picture: Picture, strength: float, least_hei
         angle = rng.uniform(0, np.pi)
         dx, dy = round(length / 2 * np.cos(angle)), round(length / 2 * np.sin(angle))
         cv2.line(kernel, (length - dx, length - dy), (length + dx, length + dy), 1.0)
-        return cv2.filter2D(picture, -1, kernel / kernel.sum())
+        return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.float32)
     return picture
 
 
@@ -80,5 +80,6 @@ def photograph(
     if rng.random() < 0.25:
         quality = int(np.clip(rng.uniform(35, 75) - 15 * (strength - 1), 10, 95))
         _, code = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        pixels = np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+        decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+        pixels = np.ascontiguousarray(decoded[..., ::-1])
     return pixels

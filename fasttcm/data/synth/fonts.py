@@ -129,6 +129,7 @@ def load_fonts(places: tuple[Path, ...] = ()) -> FontLibrary:
     if not faces:
         where = ", ".join(str(p) for p in places) or "matplotlib's fonts"
         raise DataError(
-            f"fonts: none of the {len(files)} .ttf or .otf files in {where} can write letters and digits; name another folder with --fonts DIR"
+            f"fonts: {where}: none of {len(files)} .ttf or .otf files has all letters and digits; "
+            "name another folder with --fonts DIR"
         )
     return FontLibrary(tuple(faces), len(files) - len(faces))

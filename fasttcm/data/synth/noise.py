@@ -49,7 +49,7 @@ def fractal_noise(
 
 
 def grain(rng: np.random.Generator, height: int, width: int) -> Field:
-    """(height, width) float32 white noise, mean 0 and standard deviation about 1 (sum of three uniform numbers: fast)."""
+    """(height, width) float32 white noise, mean 0, standard deviation about 1 (sum of three uniform numbers)."""
     noise = rng.random((3, height, width), dtype=np.float32).sum(0)
     return ((noise - 1.5) * 2).astype(np.float32)
 

@@ -37,6 +37,8 @@ class SynthOptions:
         lonely_probability: share of the groups that lie directly on the background, without a board.
         illegible_probability: share of the words that are made unreadable and annotated ``###``.
         low_contrast_probability: share of the groups with weak, still readable colours.
+        decorated_probability: share of the groups whose letters have an outline, a shadow or depth; words on a busy
+            background have an outline anyway.
         min_legible_height: words lower than this many pixels in the final image are annotated ``###``.
         effect_strength: 0 switches blur, noise, JPEG artefacts and uneven light off; 1 is usual; more is harder.
         clutter: 0 gives plain background colours without text-like distractors; 1 is usual.
@@ -56,6 +58,7 @@ class SynthOptions:
     lonely_probability: float = 0.3
     illegible_probability: float = 0.03
     low_contrast_probability: float = 0.08
+    decorated_probability: float = 0.35
     min_legible_height: float = 6.0
     effect_strength: float = 1.0
     clutter: float = 1.0

@@ -79,13 +79,12 @@ def lay_over(layer: Layer, color: npt.NDArray[np.float32], alpha: Mask) -> None:
 
 
 def _soft(mask: Mask, sigma: float) -> Mask:
-    return cv2.GaussianBlur(mask, (0, 0), sigma) if sigma > 0.2 else mask
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma) if sigma > 0.2 else mask, np.float32)
 
 
 def _shifted(mask: Mask, dx: float, dy: float) -> Mask:
-    return cv2.warpAffine(
-        mask, np.array([[1, 0, dx], [0, 1, dy]], np.float64), mask.shape[::-1], flags=cv2.INTER_LINEAR
-    )
+    shift = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
+    return np.asarray(cv2.warpAffine(mask, shift, mask.shape[::-1], flags=cv2.INTER_LINEAR), np.float32)
 
 
 def paint_underlay(layer: Layer, mask: Mask, x: int, y: int, look: Lettering, height: float) -> None:

@@ -107,7 +107,8 @@ class Occupancy:
             return False
         mask = np.zeros(part.shape, np.uint8)
         cv2.fillConvexPoly(mask, np.round(quad - [x0, y0]).astype(np.int32), 1)
-        return bool((part & cv2.dilate(mask, np.ones((2 * CLEARANCE + 1,) * 2, np.uint8))).any())
+        grown = cv2.dilate(mask, np.ones((2 * CLEARANCE + 1,) * 2, np.uint8))
+        return bool(part[grown > 0].any())
 
     def take(self, quad: FloatArray) -> None:
         """Mark a (4, 2) quadrilateral as taken."""
@@ -138,4 +139,4 @@ def warp_layer(
     # OpenCV puts whole numbers at pixel centres.
     centred = translation(-0.5 - x0, -0.5 - y0) @ view @ translation(0.5, 0.5)
     part = cv2.warpPerspective(layer, centred, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
-    return part, int(x0), int(y0)
+    return np.asarray(part, np.float32), int(x0), int(y0)

@@ -140,8 +140,9 @@ def _add_group(
     legible = [rng.random() >= options.illegible_probability for _ in strips]
     large = min(strip.height() for strip in strips) >= LEAST_WEAK_HEIGHT
     weak = rng.random() < options.low_contrast_probability and large
+    decorated = rng.random() < options.decorated_probability
     behind, busy = _background(picture, strips)
-    layer = sign.paint(rng, behind, busy=busy, weak=weak, legible=legible)
+    layer = sign.paint(rng, behind, busy=busy, decorated=decorated, weak=weak, legible=legible)
     _blend(picture, layer, placed)
     occupancy.take(cv2.perspectiveTransform(sign.outline[None], placed)[0])
     words = []

@@ -19,7 +19,7 @@ LETTER_SPACE = 0.5
 BLURRED = (0.3, 0.5)
 """Softness of a word that nobody can read, standard deviation in word heights."""
 
-FAINT = (0.05, 0.12)
+FAINT = (0.04, 0.09)
 """Opacity of a word that nobody can read."""
 
 
@@ -45,13 +45,16 @@ class Sign:
     strips: list[Strip]
     outline: npt.NDArray[np.float64]
 
-    def paint(self, rng: np.random.Generator, behind: Color, *, busy: bool, weak: bool, legible: list[bool]) -> Layer:
+    def paint(
+        self, rng: np.random.Generator, behind: Color, *, busy: bool, decorated: bool, weak: bool, legible: list[bool]
+    ) -> Layer:
         """The painted layer.
 
         Args:
             rng: source of randomness.
             behind: mean colour of the background where the sign will be, for words without a board.
             busy: that background varies much; letters without a board get an outline.
+            decorated: give the letters an outline, a shadow or depth.
             weak: use colours with little contrast.
             legible: for every word, whether it can be read.
 
@@ -75,7 +78,8 @@ class Sign:
                 else self.board.shadow + self.board.pad_x
             )
             draw_board(rng, layer, self.board, color=ground, ink=ink, band=band, icon_at=(icon_x, self.origin[1]))
-        looks = self._looks(rng, ground, ink, band, outlined=busy and self.board is None)
+        decoration = _decoration(rng, decorated=decorated, busy=busy and self.board is None)
+        looks = self._looks(rng, ground, ink, band, decoration)
         heights = [line.height for line in self.layout.lines]
         jobs = [
             (word, _spoiled(rng, looks[word.line], ok), heights[word.line])
@@ -87,10 +91,10 @@ class Sign:
         return layer
 
     def _looks(
-        self, rng: np.random.Generator, ground: Color, ink: Color, band: tuple[int, Color] | None, *, outlined: bool
+        self, rng: np.random.Generator, ground: Color, ink: Color, band: tuple[int, Color] | None, decoration: str
     ) -> list[Lettering]:
         """The lettering of every line: one look for all, other colours on a band and sometimes for a second line."""
-        look = _lettering(rng, ground, ink, plain=0.45 if self.board is None else 0.75, outlined=outlined)
+        look = _lettering(rng, ground, ink, decoration)
         looks = [look] * len(self.layout.lines)
         if len(looks) > 1 and rng.random() < 0.3:
             accent = contrasting_color(rng, ground)
@@ -109,28 +113,32 @@ def _spoiled(rng: np.random.Generator, look: Lettering, legible: bool) -> Letter
     return replace(look, opacity=float(rng.uniform(*FAINT)))
 
 
-def _lettering(rng: np.random.Generator, ground: Color, ink: Color, *, plain: float, outlined: bool) -> Lettering:
-    """How letters of colour ``ink`` are painted on ``ground``; ``plain`` is the share without outline or depth."""
+def _decoration(rng: np.random.Generator, *, decorated: bool, busy: bool) -> str:
+    """One of "plain", "outline", "shadow", "raised", "outline+shadow"; a busy background asks for an outline."""
+    if busy:
+        return str(rng.choice(["outline", "outline+shadow"]))
+    return str(rng.choice(["outline", "shadow", "raised", "outline+shadow"])) if decorated else "plain"
+
+
+def _lettering(rng: np.random.Generator, ground: Color, ink: Color, decoration: str) -> Lettering:
+    """How letters of colour ``ink`` are painted on ``ground``."""
     low = np.clip(ink * rng.uniform(0.6, 1.3), 0, 1).astype(np.float32) if rng.random() < 0.15 else ink
     if contrast_ratio(low, ground) < 0.7 * contrast_ratio(ink, ground):
         low = ink
-    decorated = rng.random() >= plain
-    kind = int(rng.integers(4)) if decorated else -1
-    if outlined:
-        kind = int(rng.choice([0, 3]))
+    raised = decoration == "raised"
     far, sideways = rng.uniform(0.03, 0.09), float(rng.choice([-1.0, 1.0]))
     dark = (ground * rng.uniform(0.0, 0.4)).astype(np.float32)
     rim = contrasting_color(rng, ink)
     return Lettering(
         color=ink,
         low_color=low,
-        outline=float(rng.uniform(0.03, 0.06) if outlined else rng.uniform(0.02, 0.05)) if kind in (0, 3) else 0.0,
+        outline=float(rng.uniform(0.025, 0.055)) if "outline" in decoration else 0.0,
         outline_color=rim,
-        shadow=(far * sideways, far) if kind in (1, 2, 3) else (0.0, 0.0),
+        shadow=(far * sideways, far) if raised or "shadow" in decoration else (0.0, 0.0),
         shadow_blur=float(rng.uniform(0.0, 0.06)),
-        shadow_color=(ink * rng.uniform(0.25, 0.6)).astype(np.float32) if kind == 2 else dark,
+        shadow_color=(ink * rng.uniform(0.25, 0.6)).astype(np.float32) if raised else dark,
         shadow_opacity=float(rng.uniform(0.4, 0.9)),
-        raised=kind == 2,
+        raised=raised,
     )
 
 

@@ -55,7 +55,7 @@ def brick(rng: np.random.Generator, height: int, width: int) -> Picture:
     mortar = hsv(0.1, rng.uniform(0, 0.15), rng.uniform(0.45, 0.9))
     rough = fractal_noise(rng, height, width, cell=stone, octaves=3, gain=0.7)
     wall = _shade(color, 0.6 * stones + 0.4 * rough, rng.uniform(0.1, 0.3))
-    return wall + joints[..., None] * (mortar - wall) * rng.uniform(0.5, 1.0)
+    return wall + joints[..., None] * (mortar - wall) * np.float32(rng.uniform(0.5, 1.0))
 
 
 def tiles(rng: np.random.Generator, height: int, width: int) -> Picture:
@@ -127,7 +127,7 @@ def paper(rng: np.random.Generator, height: int, width: int) -> Picture:
     if rng.random() < 0.25:
         period = rng.uniform(8, 60)
         stripes = (np.arange(width) % period < period / 2).astype(np.float32)[None, :, None]
-        sheet = sheet + stripes * (random_color(rng, value=(0.5, 1.0)) - sheet) * rng.uniform(0.1, 0.5)
+        sheet = sheet + stripes * (random_color(rng, value=(0.5, 1.0)) - sheet) * np.float32(rng.uniform(0.1, 0.5))
     return sheet
 
 

@@ -1,4 +1,4 @@
-"""What the words say: dictionary words in any case, numbers, prices, times, dates, telephone numbers, codes, addresses."""
+"""What the words say: dictionary words in any case, numbers, prices, times, dates, telephone numbers, codes."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -20,7 +20,7 @@ INK = 0.12
 MARGIN = 0.04
 """Free space around the ink inside the annotation, in word heights."""
 
-LEAST_MARGIN = 0.6
+LEAST_MARGIN = 1
 """The same in pixels, at the least."""
 
 
@@ -80,6 +80,19 @@ def _draw(text: str, style: LetterStyle, size: int, height: float) -> tuple[npt.
     return np.asarray(canvas), baseline
 
 
+def _reduce(glyphs: npt.NDArray[np.uint8], scale: float, style: LetterStyle) -> npt.NDArray[np.float32]:
+    """The supersampled glyphs as float coverage at their final size, stretched and slanted."""
+    height = max(round(glyphs.shape[0] * scale), 1)
+    width = max(round(glyphs.shape[1] * scale * style.stretch), 1)
+    small = cv2.resize(glyphs.astype(np.float32) / 255, (width, height), interpolation=cv2.INTER_AREA)
+    if style.slant:
+        # Row y moves right by slant * (rows below it); a backward slant starts from the top row instead.
+        lean = style.slant * height
+        shear = np.array([[1, -style.slant, max(lean, 0.0)], [0, 1, 0]], np.float64)
+        small = cv2.warpAffine(small, shear, (width + int(abs(lean)) + 1, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(small, np.float32)
+
+
 def render_word(text: str, style: LetterStyle, height: float) -> FlatWord:
     """Draw a word at a given size.
 
@@ -97,25 +110,11 @@ def render_word(text: str, style: LetterStyle, height: float) -> FlatWord:
     rows, columns = np.flatnonzero(glyphs.max(1)), np.flatnonzero(glyphs.max(0))
     if not len(rows):
         rows, columns = np.array([baseline - 1]), np.array([0])
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    margin = max(MARGIN * height, LEAST_MARGIN)
-    lean = style.slant * (bottom - top) * scale
-    width_out = max(round((right - left) * scale * style.stretch + abs(lean) + 2 * margin) + 1, 2)
-    height_out = max(round((bottom - top) * scale + 2 * margin) + 1, 2)
-    crop = glyphs[top:bottom, left:right].astype(np.float32) / 255
-    small = cv2.resize(
-        crop,
-        (max(round((right - left) * scale * style.stretch), 1), max(round((bottom - top) * scale), 1)),
-        interpolation=cv2.INTER_AREA,
-    )
-    # Row y of the small crop moves right by slant * (rows below it); its leftmost row starts at the margin.
-    matrix = np.array([[1, -style.slant, margin + max(lean, 0.0)], [0, 1, margin]], np.float64)
-    mask = cv2.warpAffine(small, matrix, (width_out, height_out), flags=cv2.INTER_LINEAR)
-    ink_rows, ink_columns = np.flatnonzero(mask.max(1) > INK), np.flatnonzero(mask.max(0) > INK)
-    if not len(ink_rows):
-        return FlatWord(mask, (baseline - top) * scale + margin, text)
-    pad = max(round(margin), 1)
-    top_out, left_out = ink_rows[0], ink_columns[0]
-    tight = mask[top_out : ink_rows[-1] + 1, left_out : ink_columns[-1] + 1]
-    mask = cv2.copyMakeBorder(tight, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0)
-    return FlatWord(mask, (baseline - top) * scale + margin - top_out + pad, text)
+    glyphs = glyphs[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    mask = _reduce(glyphs, scale, style)
+    inked_rows, inked_columns = np.flatnonzero(mask.max(1) > INK), np.flatnonzero(mask.max(0) > INK)
+    if len(inked_rows):
+        mask = mask[inked_rows[0] : inked_rows[-1] + 1, inked_columns[0] : inked_columns[-1] + 1]
+    cut = int(inked_rows[0]) if len(inked_rows) else 0
+    pad = max(round(MARGIN * height), LEAST_MARGIN)
+    return FlatWord(np.pad(mask, pad), float(baseline - rows[0]) * scale - cut + pad, text)
