@@ -35,7 +35,9 @@ class Charset:
     def __post_init__(self) -> None:
         twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if twice or not self.characters:
-            raise ConfigError(f"a charset needs each character once, got {'duplicates ' + repr(twice) if twice else 'none'}")
+            raise ConfigError(
+                f"a charset needs each character once, got {'duplicates ' + repr(twice) if twice else 'none'}"
+            )
 
     @classmethod
     def named(cls, name: str) -> "Charset":

@@ -51,7 +51,14 @@ class TextTargets:
     @classmethod
     def empty(cls) -> "TextTargets":
         """An image without text."""
-        return cls([], torch.zeros(0, 16), torch.zeros(0, 4), [], torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.int64))
+        return cls(
+            [],
+            torch.zeros(0, 16),
+            torch.zeros(0, 4),
+            [],
+            torch.zeros(0, dtype=torch.bool),
+            torch.zeros(0, dtype=torch.int64),
+        )
 
     def __getitem__(self, index: Tensor) -> "TextTargets":
         """The instances chosen by a (n,) bool mask or an int64 index tensor."""
@@ -118,7 +125,8 @@ class TextPredictions:
     def to_json(self, *, image_id: int | str, file_name: str = "", digits: int = 2) -> dict[str, Any]:
         """One entry of ``{"images": [...]}``: ``id``, ``file_name``, ``width``, ``height``, ``words``.
 
-        Each word has ``points`` [[x, y], ...] rounded to ``digits``, ``text``, ``score``, ``text_score`` and, if known, ``bezier``.
+        Each word has ``points`` [[x, y], ...] rounded to ``digits``, ``text``, ``score``, ``text_score`` and, if
+        known, ``bezier``.
         """
         words = []
         for i, text in enumerate(self.texts):

@@ -9,13 +9,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from fasttcm.cli.main import main as fasttcm
 from fasttcm.data.images import read_image
-from fasttcm.drawing import draw_words, match_colors, side_by_side
+from fasttcm.drawing import DONT_CARE, MATCHED, UNMATCHED, WRONG_TEXT, draw_words, match_colors, side_by_side
 from fasttcm.engine.page import GalleryItem, curves_svg, write_page
 from fasttcm.evaluation import score
 
@@ -39,14 +40,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/demo"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, e.g. SOLVER.MAX_ITER 200")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, e.g. SOLVER.MAX_ITER 200"
+    )
     options = parser.parse_args()
     out: Path = options.output
     began = time.monotonic()
     for name, count, seed in (("train", TRAIN_IMAGES, 0), ("test", TEST_IMAGES, 1)):
         if not (out / "data" / name / "annotations.json").is_file():
             run("synth", str(out / "data" / name), "-n", str(count), "--seed", str(seed), *SCENE, "--overwrite")
-    paths = ["DATASETS.TRAIN", str(out / "data/train"), "DATASETS.TEST", str(out / "data/test"), "OUTPUT_DIR", str(out / "train")]
+    paths = [
+        "DATASETS.TRAIN",
+        str(out / "data/train"),
+        "DATASETS.TEST",
+        str(out / "data/test"),
+        "OUTPUT_DIR",
+        str(out / "train"),
+    ]
     weights = out / "train" / "model_final.safetensors"
     if not weights.is_file():
         run("train", "--config-file", str(CONFIG), "--device", options.device, "--resume", *paths, *options.overrides)
@@ -71,7 +81,7 @@ def page(out: Path, *, minutes: float) -> None:
         )
         if f"{group}/hmean" in metrics
     ]
-    iterations = sum(1 for _ in open(out / "train/train.csv")) - 1
+    iterations = len((out / "train/train.csv").read_text().splitlines()) - 1
     write_page(
         out / "index.html",
         title="A FastTCM text spotter, trained from nothing",
@@ -89,29 +99,40 @@ def page(out: Path, *, minutes: float) -> None:
         ],
         curves=curves_svg(out / "train/train.csv", out / "train/eval.csv"),
         key=[
-            ("#2e9e5b", "found"),
-            ("#e0a100", "found, read wrongly"),
-            ("#d64545", "false alarm or missed word"),
-            ("#8a94a3", "illegible, not scored"),
+            (css(MATCHED), "found and read"),
+            (css(WRONG_TEXT), "found, read wrongly"),
+            (css(UNMATCHED), "false alarm or missed word"),
+            (css(DONT_CARE), "illegible, not scored"),
         ],
         gallery=gallery(out, truth, predictions),
     )
 
 
-def gallery(out: Path, truth: dict, predictions: dict) -> list[GalleryItem]:
+def css(colour: tuple[int, int, int]) -> str:
+    """An RGB colour for the page."""
+    return f"rgb{colour}"
+
+
+def gallery(out: Path, truth: dict[str, Any], predictions: dict[str, Any]) -> list[GalleryItem]:
     """Ground truth and prediction of the first test pictures side by side, coloured by the scoring."""
     result = score(truth, predictions, protocol="totaltext")
     items = []
     for expected, found in list(zip(truth["images"], predictions["images"], strict=True))[:GALLERY_IMAGES]:
         image = read_image(out / "data/test/images" / Path(expected["file_name"]).name)
-        colours = match_colors(result, expected["id"])
+        outcome = result.images[str(expected["id"])].detection.to_dict()
         panels = [
-            draw_words(image, [np.array(w["points"]) for w in entry["words"]], [w["text"] for w in entry["words"]], colors=c)
-            for entry, c in ((expected, colours.ground_truth), (found, colours.predictions))
+            draw_words(
+                image,
+                [np.array(word["points"]) for word in entry["words"]],
+                [word["text"] for word in entry["words"]],
+                colors=match_colors(len(entry["words"]), outcome, side=side),
+                min_side=480,
+            )
+            for entry, side in ((expected, "ground_truth"), (found, "predictions"))
         ]
-        right = sum(colour.correct for colour in colours.predictions_info) if hasattr(colours, "predictions_info") else None
-        caption = f"{Path(expected['file_name']).name}: {len(found['words'])} found of {len(expected['words'])}"
-        items.append(GalleryItem(side_by_side(panels, ["ground truth", "prediction"]), caption if right is None else caption))
+        missed, false = len(outcome["misses"]), len(outcome["false_alarms"])
+        caption = f"{Path(expected['file_name']).name}: {len(outcome['matches'])} found, {missed} missed, {false} false"
+        items.append(GalleryItem(side_by_side(panels, ["ground truth", "prediction"]), caption))
     return items
 
 

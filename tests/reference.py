@@ -92,10 +92,14 @@ def assert_matches(
         mean, std, low, high = (float(v) for v in figures[f"{name}{separator}stats"])
         std = std or 1.0
         got = [actual.mean(), actual.std(correction=0), actual.min(), actual.max()]
-        np.testing.assert_allclose(got, [mean, std, low, high], rtol=0, atol=tolerance * std * 2, err_msg=f"{name} (stats)")
+        np.testing.assert_allclose(
+            got, [mean, std, low, high], rtol=0, atol=tolerance * std * 2, err_msg=f"{name} (stats)"
+        )
         step = int(figures[f"{name}#step"]) if f"{name}#step" in figures else -(-actual.numel() // expected.size)
         actual = actual.flatten()[::step]
     else:
         assert tuple(actual.shape) == expected.shape, f"{name}: shape {tuple(actual.shape)}, expected {expected.shape}"
     assert actual.numel() == expected.size, f"{name}: {actual.numel()} thinned values, expected {expected.size}"
-    np.testing.assert_allclose(actual.numpy().reshape(expected.shape), expected, rtol=0, atol=tolerance * std, err_msg=name)
+    np.testing.assert_allclose(
+        actual.numpy().reshape(expected.shape), expected, rtol=0, atol=tolerance * std, err_msg=name
+    )

@@ -35,7 +35,9 @@ def test_declared_shapes_are_the_real_ones(name: str) -> None:
     images = torch.randn(2, 3, 64, 96)
     for backbone in (pyramid.bottom_up, pyramid):
         output = backbone(images)
-        shapes = {k: (2, s.channels, -(-64 // s.stride), -(-96 // s.stride)) for k, s in backbone.output_shape().items()}
+        shapes = {
+            k: (2, s.channels, -(-64 // s.stride), -(-96 // s.stride)) for k, s in backbone.output_shape().items()
+        }
         assert {key: tuple(value.shape) for key, value in output.features.items()} == shapes
         assert (output.text_logits is not None) == (name in LEARNED)
         assert all(torch.isfinite(value).all() for value in output.features.values())

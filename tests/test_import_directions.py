@@ -74,10 +74,18 @@ def test_every_room_is_listed() -> None:
 
 
 def test_importing_fasttcm_is_light() -> None:
-    code = "import sys, fasttcm; print([m for m in ('torch', 'lightning', 'detectron2', 'open_clip') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, fasttcm; print([m for m in ('torch', 'lightning', 'detectron2', 'open_clip') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_spotter_needs_neither_lightning_nor_detectron2() -> None:
-    code = "import sys; from fasttcm import Spotter; print([m for m in ('lightning', 'detectron2') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys; from fasttcm import Spotter; print([m for m in ('lightning', 'detectron2') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -1,4 +1,4 @@
-"""The projects import as fasttcm.projects.<name> from the bare checkout and from a wheel; nothing names this machine."""
+"""The projects import as fasttcm.projects.<name> from the checkout and from a wheel; nothing names a machine."""
 
 import os
 import re
@@ -25,7 +25,16 @@ def test_projects_import_from_the_checkout(tmp_path: Path) -> None:
 
 
 def test_projects_import_from_a_wheel(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path / "dist"),
+        str(ROOT),
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     (wheel,) = (tmp_path / "dist").glob("*.whl")
@@ -47,7 +56,12 @@ def test_python_and_torch_bounds_are_stated() -> None:
 
 @pytest.mark.parametrize("pattern", [r"(?<![\w.])/(work|farm|home|root)/", r"\bpdb\b"])
 def test_no_machine_paths_and_no_debuggers(pattern: str) -> None:
-    files = [f for folder in ("fasttcm", "projects", "configs", "scripts", "docs") for f in (ROOT / folder).rglob("*") if f.is_file()]
+    files = [
+        f
+        for folder in ("fasttcm", "projects", "configs", "scripts", "docs")
+        for f in (ROOT / folder).rglob("*")
+        if f.is_file()
+    ]
     text_files = [f for f in files if f.suffix in {".py", ".yaml", ".md", ".sh", ".txt"}]
     assert text_files
     assert [str(f) for f in text_files if re.search(pattern, f.read_text())] == []

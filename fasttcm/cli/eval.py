@@ -25,7 +25,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "eval", help="score a trained model", description=__doc__, epilog=EXAMPLES
     )
     add_device_option(parser)
-    parser.add_argument("--output", metavar="DIR", help="write ground_truth.json, predictions.json and metrics.json of every dataset here")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="write ground_truth.json, predictions.json and metrics.json of every dataset here",
+    )
     add_config_options(parser)
     return parser
 

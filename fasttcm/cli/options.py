@@ -11,8 +11,12 @@ __all__ = ["add_config_options", "add_device_option", "config_from"]
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """``--config-file FILE`` and trailing ``KEY VALUE`` pairs."""
-    parser.add_argument("--config-file", metavar="FILE", help="YAML file, e.g. configs/abcnet/totaltext/fasttcm_cr50.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, e.g. SOLVER.BASE_LR 0.001")
+    parser.add_argument(
+        "--config-file", metavar="FILE", help="YAML file, e.g. configs/abcnet/totaltext/fasttcm_cr50.yaml"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY VALUE", help="config keys to change, e.g. SOLVER.BASE_LR 0.001"
+    )
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, nargs=2, metavar=("MIN", "MAX"), help="range of the image sides in pixels")
     parser.add_argument("--words", type=int, nargs=2, metavar=("MIN", "MAX"), help="words per image")
     parser.add_argument("--word-height", type=float, nargs=2, metavar=("MIN", "MAX"), help="height of words in pixels")
-    parser.add_argument("--fonts", metavar="DIR", action="append", help="folder with .ttf/.otf files, instead of matplotlib's")
+    parser.add_argument(
+        "--fonts", metavar="DIR", action="append", help="folder with .ttf/.otf files, instead of matplotlib's"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same dataset (default 0)")
     parser.add_argument("--processes", type=int, default=0, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in DST")

@@ -17,7 +17,9 @@ EXAMPLES = """examples:
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Add the sub-command."""
-    parser: argparse.ArgumentParser = commands.add_parser("train", help="train a model", description=__doc__, epilog=EXAMPLES)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "train", help="train a model", description=__doc__, epilog=EXAMPLES
+    )
     add_device_option(parser)
     parser.add_argument("--num-devices", type=int, default=1, metavar="N", help="processes on each machine (default 1)")
     parser.add_argument("--num-nodes", type=int, default=1, metavar="M", help="machines (default 1)")

@@ -7,6 +7,7 @@ of processes, and a run resumed at iteration t continues as if it had never stop
 """
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -252,6 +253,11 @@ def _as_list(samples: list[Sample]) -> list[Sample]:
 
 
 def _single_threaded(worker: int) -> None:
-    """Workers are the parallelism; threads inside them would fight over the cores."""
+    """Workers are the parallelism; threads inside them would fight over the cores.
+
+    Ctrl-C and SIGTERM reach every process of a job: the main one decides when to stop, workers wait for it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -76,6 +76,13 @@ class TestMapper:
         """A sample without ``targets``; ``rng`` is not used. Raises ImageError as :class:`TrainMapper`."""
         return _sample_of(self.resized(read_record_image(record, max_pixels=self.max_pixels)), record)
 
+    def from_array(self, image: Pixels, *, file_name: str = "", image_id: int | str = 0) -> Sample:
+        """The sample of an image (h, w, 3) uint8 RGB that is already decoded."""
+        height, width = image.shape[:2]
+        return to_sample(
+            self.resized(image), height=int(height), width=int(width), file_name=file_name, image_id=image_id
+        )
+
     def resized(self, image: Pixels) -> Pixels:
         """An image (h, w, 3) uint8 at the size for testing."""
         size = resized_size(image.shape[0], image.shape[1], self.min_size, self.max_size)

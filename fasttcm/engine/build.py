@@ -1,6 +1,7 @@
 """From a configuration to a model, its transforms and its datasets."""
 
 import importlib
+import logging
 import pkgutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import fasttcm.projects
 from fasttcm.charset import Charset
 from fasttcm.clip import ClipSizes
 from fasttcm.data import augment
-from fasttcm.data.catalog import DatasetEntry, resolve_dataset
+from fasttcm.data.catalog import DatasetEntry, load_dataset, resolve_dataset
 from fasttcm.data.coco import TextDataset, concatenate
 from fasttcm.data.mapper import TestMapper, TrainMapper
 from fasttcm.errors import ConfigError
@@ -30,6 +31,8 @@ __all__ = [
     "project_names",
     "resolve_device",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 
 def project_names() -> list[str]:
@@ -121,7 +124,9 @@ def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
     """
     name = cfg.MODEL.META_ARCHITECTURE.lower()
     if name not in project_names():
-        raise ConfigError(f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; known: {', '.join(project_names())}")
+        raise ConfigError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; known: {', '.join(project_names())}"
+        )
     project = importlib.import_module(f"fasttcm.projects.{name}.build")
     model: nn.Module = project.build(cfg, build_backbone(cfg, weights=weights))
     return model
@@ -162,12 +167,9 @@ def load_test_dataset(cfg: CfgNode, name: str) -> tuple[DatasetEntry, TextDatase
 
 
 def _load(cfg: CfgNode, name: str, *, filter_empty: bool) -> tuple[DatasetEntry, TextDataset]:
-    entry = resolve_dataset(name, root=Path(cfg.DATASETS.ROOT) if cfg.DATASETS.ROOT else None)
-    dataset = TextDataset.from_json(
-        entry.annotation_file,
-        entry.image_root,
-        charset=Charset.named(cfg.MODEL.TEXT.CHARSET),
-        name=name,
-        filter_empty=filter_empty,
-    )
-    return entry, dataset
+    root = Path(cfg.DATASETS.ROOT) if cfg.DATASETS.ROOT else None
+    charset = Charset.named(cfg.MODEL.TEXT.CHARSET)
+    dataset = load_dataset(name, root=root, charset=charset, filter_empty=filter_empty)
+    if dataset.problems.counts:
+        _LOG.warning("%s: %s", name, dataset.problems.summary())
+    return resolve_dataset(name, root), dataset

@@ -73,7 +73,7 @@ class LossLog(L.Callback):
 
     def __init__(self, path: Path, *, start_iteration: int, max_iter: int, period: int = 20) -> None:
         self.path, self.start_iteration, self.max_iter, self.period = path, start_iteration, max_iter, period
-        self.log: CsvLog | None = None
+        self.table: CsvLog | None = None
         self.learning_rate = 0.0
         self.started = 0.0
 
@@ -81,9 +81,11 @@ class LossLog(L.Callback):
         """Open the file."""
         self.started = time.monotonic()
         if trainer.is_global_zero:
-            self.log = CsvLog(self.path, start_iteration=self.start_iteration)
+            self.table = CsvLog(self.path, start_iteration=self.start_iteration)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Note the learning rate before the schedule moves on."""
         self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
@@ -91,17 +93,29 @@ class LossLog(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the row."""
-        if self.log is None:
+        if self.table is None:
             return
         iteration = trainer.global_step
         values = {name: float(value) for name, value in outputs.items() if name != "loss"}
         total = float(outputs["loss"])
-        self.log.append({"iteration": iteration, "lr": repr(self.learning_rate), "loss": repr(total)} | {k: repr(v) for k, v in values.items()})
+        self.table.append(
+            {"iteration": iteration, "lr": repr(self.learning_rate), "loss": repr(total)}
+            | {k: repr(v) for k, v in values.items()}
+        )
         if iteration % self.period == 0 or iteration == self.max_iter:
             pace = (time.monotonic() - self.started) / (iteration - self.start_iteration)
             parts = "  ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in values.items())
             left = pace * (self.max_iter - iteration) / 60
-            _LOG.info("iteration %d/%d  loss %.3f  (%s)  lr %.2g  %.2f s/it  %.1f min left", iteration, self.max_iter, total, parts, self.learning_rate, pace, left)
+            _LOG.info(
+                "iteration %d/%d  loss %.3f  (%s)  lr %.2g  %.2f s/it  %.1f min left",
+                iteration,
+                self.max_iter,
+                total,
+                parts,
+                self.learning_rate,
+                pace,
+                left,
+            )
 
 
 class CheckpointCallback(L.Callback):
@@ -142,10 +156,15 @@ class EvaluationCallback(L.Callback):
     """
 
     def __init__(
-        self, evaluate: Callable[[torch.nn.Module], dict[str, dict[str, float]]], folder: Path, *, period: int, start_iteration: int
+        self,
+        evaluate: Callable[[torch.nn.Module], dict[str, dict[str, float]]],
+        folder: Path,
+        *,
+        period: int,
+        start_iteration: int,
     ) -> None:
         self.evaluate, self.folder, self.period, self.start_iteration = evaluate, folder, period, start_iteration
-        self.log: CsvLog | None = None
+        self.table: CsvLog | None = None
         self.best = -1.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,9 +175,7 @@ class EvaluationCallback(L.Callback):
         """Restore the best figure."""
         self.best = float(state_dict["best"])
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Evaluate when due."""
         last = trainer.global_step >= trainer.max_steps
         if not last and (not self.period or trainer.global_step % self.period):
@@ -172,15 +189,17 @@ class EvaluationCallback(L.Callback):
             self._record(trainer, pl_module, results)
 
     def _record(self, trainer: L.Trainer, pl_module: Any, results: dict[str, dict[str, float]]) -> None:
-        self.log = self.log or CsvLog(self.folder / "eval.csv", start_iteration=self.start_iteration)
+        self.table = self.table or CsvLog(self.folder / "eval.csv", start_iteration=self.start_iteration)
         for name, figures in results.items():
-            self.log.append({"iteration": trainer.global_step, "dataset": name, **figures})
-            _LOG.info("iteration %d  %s  %s", trainer.global_step, name, "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+            self.table.append({"iteration": trainer.global_step, "dataset": name, **figures})
+            _LOG.info(
+                "iteration %d  %s  %s", trainer.global_step, name, "  ".join(f"{k} {v:.3f}" for k, v in figures.items())
+            )
             for logger in trainer.loggers:
                 logger.log_metrics({f"{name}/{k}": v for k, v in figures.items()}, trainer.global_step)
-        figures = [sum(f[k] for k in ("detection/hmean", "end_to_end/hmean")) for f in results.values()]
-        if figures and sum(figures) / len(figures) > self.best:
-            self.best = sum(figures) / len(figures)
+        mean = sum(f["detection/hmean"] + f["end_to_end/hmean"] for f in results.values()) / (2 * len(results))
+        if mean > self.best:
+            self.best = mean
             try:
                 save_model(self.folder / BEST_MODEL, pl_module.deployed, pl_module.cfg, trainer.global_step)
             except CheckpointError as error:

@@ -32,7 +32,7 @@ class Evaluation:
         results: by lexicon, ``none`` first.
         ground_truth: the JSON that was scored against.
         predictions: the JSON that was scored.
-        failed: one line for every image that could not be read.
+        failed: one line for every image that could not be read; its words count as missed.
     """
 
     results: dict[str, Result]
@@ -80,11 +80,8 @@ def evaluate_dataset(
     records = [dataset[i] for i in range(len(dataset))]
     ground_truth = {
         "images": [
-            targets_to_json(
-                r.targets, image_id=r.image_id, height=r.height, width=r.width, file_name=r.file_name
-            )
+            targets_to_json(r.targets, image_id=r.image_id, height=r.height, width=r.width, file_name=r.file_name)
             for r in records
-            if r.image_id in predictions
         ]
     }
     found = {"images": [predictions[r.image_id] for r in records if r.image_id in predictions]}
@@ -117,7 +114,7 @@ def _predict(
 
 
 def figures(evaluation: Evaluation) -> dict[str, float]:
-    """Flat figures of a scored dataset: ``detection/precision`` ... and ``end_to_end/hmean``, ``end_to_end_full/hmean`` ..."""
+    """Flat figures of a scored dataset: ``detection/hmean``, ``end_to_end/hmean``, ``end_to_end_full/hmean``, ..."""
     flat: dict[str, float] = {}
     none = evaluation.results["none"]
     for key in ("precision", "recall", "hmean"):

@@ -45,7 +45,9 @@ class TrainingModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: list[Sample], batch_idx: int) -> None:
         """Seed this iteration."""
-        torch.manual_seed((self.cfg.SEED * _SEED_STRIDE + self.global_step) * self.trainer.world_size + self.global_rank)
+        torch.manual_seed(
+            (self.cfg.SEED * _SEED_STRIDE + self.global_step) * self.trainer.world_size + self.global_rank
+        )
 
     def training_step(self, batch: list[Sample], batch_idx: int) -> dict[str, Tensor]:
         """Add the losses of one batch.

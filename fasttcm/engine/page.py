@@ -30,10 +30,11 @@ _PAGE = Template("""<!doctype html>
   p { max-width: 46rem; margin: .5rem 0; } .soft { color: var(--soft); }
   code { font-size: .9em; background: #eef1f4; border-radius: 4px; padding: .1em .35em; }
   table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); }
-  th, td { padding: .45rem .9rem; text-align: right; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
+  th, td { padding: .45rem .9rem; text-align: right; border-bottom: 1px solid var(--line); }
+  td { font-variant-numeric: tabular-nums; }
   th:first-child, td:first-child { text-align: left; } thead th { font-weight: 600; color: var(--soft); }
   .curves svg { width: 100%; height: auto; }
-  .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); gap: 1.25rem; }
+  .gallery { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); }
   figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
   figure img { display: block; width: 100%; } figcaption { padding: .55rem .9rem; font-size: .9rem; color: var(--soft); }
   .scroll { overflow-x: auto; }
@@ -117,7 +118,9 @@ def _figure(item: GalleryItem) -> str:
     Image.fromarray(item.image).save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode()
     caption = html.escape(item.caption)
-    return f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    return (
+        f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    )
 
 
 def curves_svg(train_csv: Path, eval_csv: Path, *, smooth: int = 25) -> str:

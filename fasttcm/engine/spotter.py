@@ -1,14 +1,14 @@
 """The Python API: pictures in, words out.
 
-    from fasttcm import Spotter
-    spotter = Spotter.from_checkpoint("output/demo/train/model_final.safetensors")
-    words = spotter("photo.jpg")
-    print(words.texts, words.polygons)
+from fasttcm import Spotter
+spotter = Spotter.from_checkpoint("output/demo/train/model_final.safetensors")
+words = spotter("photo.jpg")
+print(words.texts, words.polygons)
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from fasttcm.structures import TextPredictions
 
 __all__ = ["ImageLike", "Spotter"]
 
-ImageLike = Union[str, Path, bytes, npt.NDArray[np.uint8], Image.Image]
+ImageLike = str | Path | bytes | npt.NDArray[np.uint8] | Image.Image
 """A file, its bytes, an RGB array (H, W, 3) or (H, W), or a Pillow image."""
 
 
@@ -49,7 +49,12 @@ class Spotter:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: str | Path, *, device: str = "auto", confidence: float | None = None, overrides: Sequence[str] = ()
+        cls,
+        checkpoint: str | Path,
+        *,
+        device: str = "auto",
+        confidence: float | None = None,
+        overrides: Sequence[str] = (),
     ) -> "Spotter":
         """Rebuild a model from its checkpoint alone.
 
@@ -65,7 +70,9 @@ class Spotter:
         """
         stored = read_checkpoint(checkpoint)
         if stored.config is None:
-            raise CheckpointError(f"checkpoint {str(checkpoint)!r} holds no configuration; it cannot be rebuilt from the file alone")
+            raise CheckpointError(
+                f"checkpoint {str(checkpoint)!r} holds no configuration; it cannot be rebuilt from the file alone"
+            )
         config = _override(stored.config, confidence, overrides)
         model = build_model(config, weights=False)
         load_weights(model, stored.weights, checkpoint)

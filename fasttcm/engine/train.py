@@ -83,6 +83,7 @@ def train(
     if world > 1 and cfg.MODEL.BACKBONE.SYNC_NORM:
         model = convert_sync_batchnorm(model)
     module = TrainingModule(model.train(), cfg)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips and device lists
     signals = StopOnSignal()
     trainer = _trainer(cfg, folder, start, device=device, num_devices=num_devices, num_nodes=num_nodes, signals=signals)
     if trainer.is_global_zero:

@@ -27,7 +27,10 @@ FloatArray = npt.NDArray[np.floating]
 def polygon_area(polygon: FloatArray) -> float:
     """Signed shoelace area in square pixels; positive when the ring is clockwise as seen (y downwards)."""
     x, y = np.asarray(polygon, np.float64).reshape(-1, 2).T
-    return float(0.5 * (np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+    if not len(x):
+        return 0.0
+    closing = x[-1] * y[0] - x[0] * y[-1]
+    return float(0.5 * (np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]) + closing))
 
 
 def polygon_perimeter(polygon: FloatArray) -> float:
@@ -45,7 +48,12 @@ def polygon_box(polygon: FloatArray) -> FloatArray:
 def is_simple(polygon: FloatArray) -> bool:
     """Whether the ring has at least three points, a non-zero area and no self-intersection."""
     polygon = np.asarray(polygon, np.float64).reshape(-1, 2)
-    return len(polygon) >= 3 and bool(np.isfinite(polygon).all()) and Polygon(polygon).is_valid and polygon_area(polygon) != 0
+    return (
+        len(polygon) >= 3
+        and bool(np.isfinite(polygon).all())
+        and Polygon(polygon).is_valid
+        and polygon_area(polygon) != 0
+    )
 
 
 def clip_polygon_to_image(polygon: FloatArray, height: float, width: float) -> FloatArray | None:
@@ -66,7 +74,9 @@ def clip_polygon_to_image(polygon: FloatArray, height: float, width: float) -> F
         return polygon
     shape = Polygon(polygon)
     pieces = (shape if shape.is_valid else shape.buffer(0)).intersection(box(0, 0, width, height))
-    best = max((p for p in getattr(pieces, "geoms", [pieces]) if p.geom_type == "Polygon"), key=lambda p: p.area, default=None)
+    best = max(
+        (p for p in getattr(pieces, "geoms", [pieces]) if p.geom_type == "Polygon"), key=lambda p: p.area, default=None
+    )
     if best is None or best.area <= 0:
         return None
     ring = np.asarray(best.exterior.coords, np.float64)[:-1]

@@ -22,8 +22,8 @@ class BackboneOutput:
 
     Attributes:
         features: level name (``res2`` .. ``res5`` or ``p2`` .. ``p7``) to (B, C, H / stride, W / stride), finest first.
-        text_logits: (B, K, h, w) instance-language matching logits (before the sigmoid) of a TCM or FastTCM backbone with
-            K text classes; ``None`` from the others.
+        text_logits: (B, K, h, w) instance-language matching logits (before the sigmoid) of a TCM or FastTCM backbone
+            with K text classes; ``None`` from the others.
     """
 
     features: dict[str, Tensor]

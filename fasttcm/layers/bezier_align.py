@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,8 +45,7 @@ def _sample_points(
         region whose extent is 0 when ``sampling_ratio`` is 0).
     """
     h, w = output_size
-    steps_u = bernstein_basis(torch.arange(w, dtype=torch.float64).div(w).numpy())
-    basis = torch.from_numpy(steps_u).to(points)
+    basis = torch.from_numpy(bernstein_basis(np.arange(w) / w)).to(points)
     top = basis @ points[:, :4]
     bottom = basis @ points[:, 4:].flip(1)
     down = (torch.arange(h, dtype=points.dtype, device=points.device) / h)[:, None, None]

@@ -1,1 +1,1 @@
-""""""
+"""Losses that several heads share, each written once: focal, IoU, dice, balanced cross-entropy, hard-example mining."""

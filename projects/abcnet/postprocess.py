@@ -1,5 +1,6 @@
 """From proposals in network-input pixels to the words of the original image."""
 
+import torch
 from torch import Tensor
 
 from fasttcm.charset import Charset
@@ -66,11 +67,13 @@ def to_predictions(
     """
     scaled, kept = rescale(proposals, input_size, output_size)
     beziers = scaled.beziers.cpu()
+    with torch.autocast("cpu", enabled=False):
+        polygons = list(beziers_to_polygons(beziers).numpy())
     tokens = reading.tokens[kept].tolist()
     return TextPredictions(
         height=output_size[0],
         width=output_size[1],
-        polygons=list(beziers_to_polygons(beziers).numpy()),
+        polygons=polygons,
         boxes=scaled.boxes.cpu(),
         scores=scaled.scores.cpu(),
         texts=[charset.decode(row, stop_at_end=stop_at_end) for row in tokens],

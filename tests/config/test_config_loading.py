@@ -54,7 +54,7 @@ def test_command_line_values(pair: list[str], expected: object) -> None:
     ],
 )
 def test_mistakes_name_the_cure(pair: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=".*") as error:
+    with pytest.raises(ConfigError) as error:
         load_config(None, pair)
     assert message in str(error.value) and "\n" not in str(error.value)
 

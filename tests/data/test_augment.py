@@ -77,7 +77,7 @@ def test_window_grows_to_boxes_beside_it_and_truncates() -> None:
 
 
 BOXES = st.lists(
-    st.tuples(st.integers(0, 90), st.integers(0, 60), st.integers(1, 30), st.integers(1, 30)), min_size=0, max_size=8
+    st.tuples(st.integers(0, 90), st.integers(0, 60), st.integers(2, 30), st.integers(2, 30)), min_size=0, max_size=8
 )
 
 

@@ -95,3 +95,23 @@ def test_bad_card_is_named(write_dataset: Write, tmp_path: Path, card: str) -> N
     (tmp_path / "card.json").write_text(card)
     with pytest.raises(DataError, match=r"card\.json"):
         resolve_dataset(tmp_path)
+
+
+README = Path(__file__).parents[2] / "datasets" / "README.md"
+
+
+def test_the_example_of_the_readme_is_a_sound_dataset(tmp_path: Path) -> None:
+    example = README.read_text().split("```json")[1].split("```")[0]
+    (tmp_path / "annotations.json").write_text(example)
+    (tmp_path / "images" / "street").mkdir(parents=True)
+    (tmp_path / "images" / "street" / "0001.jpg").touch()
+    targets = load_dataset(tmp_path, strict=True)[0].targets
+    assert targets.texts == ["Bakery", "Pest", "###"] and targets.ignore.tolist() == [False, False, True]
+
+
+def test_the_readme_lists_every_published_name_with_its_files() -> None:
+    rows = {line for line in README.read_text().splitlines() if line.startswith("| `")}
+    for name in known_datasets():
+        entry = catalog._REGISTERED[name]
+        row = f"| `{name}` | `{entry.annotation_file}` | `{entry.image_root}` | {entry.protocol} |"
+        assert row in rows, row

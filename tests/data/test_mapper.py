@@ -48,6 +48,13 @@ def test_test_sample_has_no_targets_and_keeps_the_original_size(photo: Path) -> 
     assert (sample["height"], sample["width"]) == (20, 40)
 
 
+def test_array_and_file_give_the_same_sample(photo: Path) -> None:
+    mapper = TestMapper(min_size=30, max_size=50)
+    from_file, from_array = mapper(record_of(photo, 20, 40)), mapper.from_array(np.asarray(Image.open(photo)))
+    assert torch.equal(from_file["image"], from_array["image"])
+    assert (from_array["height"], from_array["width"]) == (20, 40)
+
+
 def test_one_pixel_image_is_enlarged(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (9, 8, 7)).save(tmp_path / "dot.png")
     image = TestMapper(min_size=64, max_size=64)(record_of(tmp_path / "dot.png", 1, 1))["image"]

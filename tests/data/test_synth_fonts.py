@@ -45,7 +45,7 @@ def test_bad_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere does not exist"):
         load_fonts((tmp_path / "nowhere",))
     (tmp_path / "broken.ttf").write_bytes(b"")
-    with pytest.raises(DataError, match="none of 1 .ttf or .otf files"):
+    with pytest.raises(DataError, match=r"none of 1 \.ttf or \.otf files"):
         load_fonts((tmp_path,))
 
 

@@ -6,10 +6,14 @@ from fasttcm.data.synth import Scene, SynthOptions, SynthWord, render_scene
 from fasttcm.data.synth.effects import photograph
 from fasttcm.geometry import polygon_area, sample_sides
 
-SMALL = dict(image_size=(160, 224), words_per_image=(2, 6), word_height=(12, 40))
-BARE = dict(
-    clutter=0.0, effect_strength=0.0, decorated_probability=0.0, lonely_probability=1.0, illegible_probability=0.0
-)
+SMALL = {"image_size": (160, 224), "words_per_image": (2, 6), "word_height": (12, 40)}
+BARE = {
+    "clutter": 0.0,
+    "effect_strength": 0.0,
+    "decorated_probability": 0.0,
+    "lonely_probability": 1.0,
+    "illegible_probability": 0.0,
+}
 
 
 def dense_outline(word: SynthWord) -> np.ndarray:
@@ -90,7 +94,7 @@ def test_annotation_is_exact_and_tight(kind: str) -> None:
             assert len(mine.geoms) > 20
             rest = rest.difference(mine)
             for side in (outline[:30], outline[29:31], outline[30:], outline[[-1, 0]]):
-                # Margin (4 % of the height), rounding and antialiasing; the corner of a W may stop short of a curved side.
+                # Margin (4 % of the height), rounding and antialiasing; no letter need touch the middle of a curve.
                 assert LineString(side).distance(mine) < 4.5
         assert rest.is_empty
 
@@ -111,10 +115,10 @@ def test_affine_views_keep_words_parallel_and_oblique_ones_do_not() -> None:
 def test_illegible_share() -> None:
     def share(probability: float) -> float:
         options = SynthOptions(**{**SMALL, "illegible_probability": probability, "min_legible_height": 0.0})
-        words = [word for seed in range(30) for word in render_scene(options, seed).words]
+        words = [word for seed in range(14) for word in render_scene(options, seed).words]
         return float(np.mean([not word.legible for word in words]))
 
-    assert share(0.0) == 0 and share(1.0) == 1 and 0.3 < share(0.5) < 0.7
+    assert share(0.0) == 0 and share(1.0) == 1 and 0.25 < share(0.5) < 0.75
 
 
 def test_small_words_are_not_to_be_read() -> None:

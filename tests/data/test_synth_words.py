@@ -21,7 +21,7 @@ def test_flat_word_is_tight(height: float, changes: dict[str, float]) -> None:
     word = render_word("Hp", style(**changes), height)
     pad = max(round(0.04 * height), 1)
     inner = word.mask[pad:-pad, pad:-pad]
-    assert word.mask.sum() == inner.sum() > 0
+    assert 0 < inner.sum() == pytest.approx(word.mask.sum(), rel=1e-5)
     assert all(side.max() > 0.1 for side in (inner[0], inner[-1], inner[:, 0], inner[:, -1]))
     thicker = 2 * changes.get("weight", 0.0) * height
     assert inner.shape[0] == pytest.approx(height + thicker, abs=1.6)
@@ -32,7 +32,7 @@ def test_baseline_is_where_letters_without_descender_end() -> None:
     for text in ("HELLO", "xxx"):
         word = render_word(text, style("DejaVuSans"), 50.0)
         assert word.ascent == pytest.approx(word.mask.shape[0] - pad, abs=1.6)
-    assert render_word("gpq", style("DejaVuSans"), 50.0).ascent < 30
+    assert render_word("gpq", style("DejaVuSans"), 50.0).ascent < 35
 
 
 def test_stretch_and_tracking_change_the_width_only() -> None:
@@ -50,8 +50,8 @@ def test_arc_has_the_radius_that_its_angle_asks_for() -> None:
     # The left end points up and right at 45 degrees, the centre lies below the path.
     center = radius * np.array([np.sin(np.pi / 4), np.cos(np.pi / 4)])
     distances = np.linalg.norm(points - center, axis=1)
-    assert distances[:50] == pytest.approx(radius, rel=2e-3)
-    assert distances[50:] == pytest.approx(radius - 30, rel=2e-3)
+    assert distances[:50] == pytest.approx(radius, rel=3e-3)
+    assert distances[50:] == pytest.approx(radius - 30, rel=3e-3)
 
 
 def test_bending_into_an_upright_rectangle_changes_nothing() -> None:
@@ -62,15 +62,22 @@ def test_bending_into_an_upright_rectangle_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("wave", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("angle", [-100.0, 40.0, 130.0])
-def test_bent_ink_fills_its_strip_exactly(angle: float, wave: float) -> None:
-    curve = LineCurve(length=180.0, bend=angle, wave=wave)
-    strip = curve.strip(20.0, 150.0, -15.0, 15.0).moved(60.0, 120.0)
-    bent = bend(np.ones((30, 130), np.float32), strip, height=260, width=260)
+@pytest.mark.parametrize(("length", "angle"), [(180.0, -100.0), (180.0, 40.0), (180.0, 90.0), (150.0, 80.0)])
+def test_bent_ink_fills_its_strip_exactly(length: float, angle: float, wave: float) -> None:
+    curve = LineCurve(length=length, bend=angle, wave=wave)
+    strip = curve.strip(5.0, length - 5, -15.0, 15.0).moved(60.0, 120.0)
+    bent = bend(np.ones((30, int(length) - 10), np.float32), strip, height=260, width=260)
     inside = rasterize_polygons([strip.polygon(60) * 8], 260 * 8, 260 * 8).reshape(260, 8, 260, 8).mean((1, 3))
     assert polygon_area(strip.polygon()) > 0
     assert bent[inside == 0].max() < 0.6 and bent[inside == 1].min() > 0.4
     assert bent.sum() == pytest.approx(inside.sum(), rel=0.01)
+
+
+def test_the_far_side_of_a_tight_arc_stays_empty() -> None:
+    strip = LineCurve(length=95.0, bend=150.0, wave=0.0).strip(0.0, 95.0, -15.0, 15.0).moved(60.0, 80.0)
+    bent = bend(np.ones((30, 95), np.float32), strip, height=220, width=220)
+    inside = rasterize_polygons([strip.polygon(60)], 220, 220)
+    assert bent[inside == 0].sum() < 60 and bent.sum() == pytest.approx(polygon_area(strip.polygon(60)), rel=0.01)
 
 
 def test_polygon_points_lie_on_the_bezier_curves() -> None:
@@ -103,8 +110,8 @@ def test_lines_shrink_to_fit_and_words_are_dropped_before_they_get_too_small() -
     roomy = arrange([line], max_width=2000, max_height=200, least_height=10)
     tight = arrange([line], max_width=roomy.width / 2, max_height=200, least_height=10)
     assert len(tight.words) == 2 and tight.width <= roomy.width / 2 and tight.lines[0].height < 21
-    dropped = arrange([line], max_width=roomy.width / 2, max_height=200, least_height=35)
-    assert [word.text for word in dropped.words] == ["WONDERFUL"] or dropped.words == []
+    dropped = arrange([line], max_width=roomy.width * 0.7, max_height=200, least_height=39)
+    assert [word.text for word in dropped.words] == ["WONDERFUL"] and dropped.width <= roomy.width * 0.7
     assert arrange([line], max_width=10, max_height=200, least_height=35) is None
 
 

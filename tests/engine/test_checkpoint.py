@@ -37,7 +37,10 @@ def test_training_checkpoint_prefers_the_moving_average(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_listed_and_nothing_is_loaded() -> None:
     net = nn.Linear(2, 3)
     before = net.weight.clone()
-    with pytest.raises(CheckpointError, match=r"w.pt.*other shapes: weight \(3, 5\) instead of \(3, 2\).*missing: bias.*left over: extra"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"w.pt.*other shapes: weight \(3, 5\) instead of \(3, 2\).*missing: bias.*left over: extra",
+    ):
         load_weights(net, {"weight": torch.zeros(3, 5), "extra": torch.zeros(1)}, "w.pt")
     load_weights(net, {"bias": torch.full((3,), 2.0)}, "w.pt", strict=False)
     assert torch.equal(net.weight, before) and net.bias.tolist() == [2.0] * 3
@@ -83,7 +86,7 @@ def test_pickled_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_files_of_other_projects_are_named(tmp_path: Path) -> None:
     torch.save({"model": {}}, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="not of a format known here.*model"):
+    with pytest.raises(CheckpointError, match=r"not of a format known here.*model"):
         read_checkpoint(tmp_path / "x.pth")
     save_file({"w": torch.zeros(1)}, tmp_path / "x.safetensors")
     assert read_checkpoint(tmp_path / "x.safetensors").config is None

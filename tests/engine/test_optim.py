@@ -9,7 +9,11 @@ from fasttcm.engine.optim import build_optimizer, build_scheduler, lr_factor, pa
 
 def model() -> nn.Module:
     net = nn.ModuleDict(
-        {"backbone": nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)), "head": nn.Linear(2, 3), "text": nn.Linear(3, 3)}
+        {
+            "backbone": nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)),
+            "head": nn.Linear(2, 3),
+            "text": nn.Linear(3, 3),
+        }
     )
     net["text"].requires_grad_(False)
     return net
@@ -59,7 +63,9 @@ def test_cosine_goes_from_one_to_zero() -> None:
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_schedule_scales_every_group(name: str) -> None:
-    groups = parameter_groups(model(), base_lr=0.1, weight_decay=0.0, weight_decay_norm=0.0, lr_multipliers=[("head", 2.0)])
+    groups = parameter_groups(
+        model(), base_lr=0.1, weight_decay=0.0, weight_decay_norm=0.0, lr_multipliers=[("head", 2.0)]
+    )
     optimizer = build_optimizer(groups, name=name, base_lr=0.1, momentum=0.9)
     scheduler = build_scheduler(optimizer, lambda iteration: 0.5**iteration)
     before = [g["lr"] for g in optimizer.param_groups]

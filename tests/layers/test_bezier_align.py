@@ -175,3 +175,12 @@ def test_pooler_without_any_text_keeps_every_level_in_the_graph():
 def test_pooler_refuses_scales_that_skip_a_level():
     with pytest.raises(ValueError, match="consecutive powers of two"):
         BezierPooler(scales=(1 / 4, 1 / 16))
+
+
+def test_pooler_compiles_without_a_graph_break():
+    torch.manual_seed(0)
+    features = [torch.randn(1, 2, 8 // 2**k, 8 // 2**k) for k in range(3)]
+    curves = [torch.tensor([box_curve(2, 2, 25, 20), box_curve(0, 0, 30, 130)])]
+    pooler = BezierPooler(output_size=(2, 4))
+    compiled = torch.compile(pooler, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(features, curves), pooler(features, curves))

@@ -149,24 +149,22 @@ def bend(mask: FloatArray, strip: Strip, *, height: int, width: int) -> npt.NDAr
     u = np.linspace(0.0, 1.0, RULINGS)
     basis = bernstein_basis(u)
     top, down = basis @ strip.top, basis @ (strip.bottom - strip.top)
-    xs, ys = np.arange(width) + 0.5, np.arange(height) + 0.5
+    points = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1).reshape(-1, 2)
     # A pixel p lies on the ruling u where cross(p - top(u), down(u)) = 0; along u this goes from plus to minus.
-    offsets = top[:, 0] * down[:, 1] - top[:, 1] * down[:, 0]
-    side = (
-        (xs[None, :, None] * down[:, 1] - ys[:, None, None] * down[:, 0] - offsets)
-        .astype(np.float32)
-        .reshape(-1, RULINGS)
+    side = (points @ np.stack([down[:, 1], -down[:, 0]]) + (top[:, 1] * down[:, 0] - top[:, 0] * down[:, 1])).astype(
+        np.float32
     )
-    before = (side > 0).sum(1) - 1
-    inside = (before >= 0) & (before < RULINGS - 1)
-    i = np.clip(before, 0, RULINGS - 2)
+    crossed = (side[:, :-1] >= 0) & (side[:, 1:] < 0)
+    # Rulings extended beyond a bent strip can meet a pixel once more: the nearest one counts.
+    middle = top + down / 2
+    distance = ((middle**2).sum(1) - 2 * points @ middle.T)[:, :-1]
+    i = np.where(crossed, distance, np.inf).argmin(1)
     rows = np.arange(len(side))
-    left, right = side[rows, i], side[rows, i + 1]
+    inside, left, right = crossed[rows, i], side[rows, i], side[rows, i + 1]
     fraction = np.where(inside, left / np.where(inside, left - right, 1), 0)
     exact = (i + fraction) / (RULINGS - 1)
     weights = bernstein_basis(exact)
     start, along = weights @ strip.top, weights @ (strip.bottom - strip.top)
-    points = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
     v = ((points - start) * along).sum(1) / (along**2).sum(1)
     map_x = np.where(inside, exact * mask.shape[1] - 0.5, -2).astype(np.float32).reshape(height, width)
     map_y = (v * mask.shape[0] - 0.5).astype(np.float32).reshape(height, width)

@@ -40,6 +40,9 @@ COORDINATE_DIGITS = 2
 IMAGES_PER_PROCESS = 32
 """By default a worker is started for this many images: starting one costs as much as drawing some of them."""
 
+CHUNK = 4
+"""Images handed to a worker at once; chunks under way are finished after Ctrl-C, so they are short."""
+
 OWN_IMAGE = re.compile(r"\d{6,}\.jpg")
 OWN_FILES = ("annotations.json", "card.json", "lexicon_full.txt", "lexicon_full_pairs.txt")
 
@@ -111,7 +114,7 @@ def _records(make: partial[Record], count: int, processes: int) -> Iterator[Iter
         return
     executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
-        yield executor.map(make, range(count), chunksize=max(1, min(16, count // (4 * processes))))
+        yield executor.map(make, range(count), chunksize=CHUNK)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

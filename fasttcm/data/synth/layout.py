@@ -20,6 +20,9 @@ MOST_CURVED = 0.85
 LEAST_CURVED_LENGTH = 1.6
 """A line shorter than this many heights stays straight: its bend could not be seen."""
 
+LEAST_CURVED_HEIGHT = 12.0
+"""Pixels below which a line stays straight: bending blurs letters, and smaller ones could not be read any more."""
+
 
 @dataclass(frozen=True)
 class TextLine:
@@ -109,7 +112,9 @@ def _set_line(line: TextLine) -> _SetLine:
 
 def _bent(line: TextLine, row: _SetLine) -> list[tuple[npt.NDArray[np.float32], Strip]]:
     """The words of a curved line as (mask, strip), in a frame whose origin is the left end of the path."""
-    most = np.rad2deg(MOST_CURVED * row.width / max(row.above + row.below, 1.0))
+    # A wave bends pi times as sharply as an arc of the same angle where it is sharpest.
+    sharpness = 1 + (np.pi - 1) * line.wave
+    most = np.rad2deg(MOST_CURVED * row.width / max(row.above + row.below, 1.0) / sharpness)
     curve = LineCurve(length=row.width, bend=float(np.clip(line.bend, -most, most)), wave=line.wave)
     middle = (row.below - row.above) / 2
     bent = []
@@ -126,7 +131,8 @@ def _bent(line: TextLine, row: _SetLine) -> list[tuple[npt.NDArray[np.float32], 
 
 def _place_line(line: TextLine, row: _SetLine, number: int, top: int, width: int) -> tuple[list[LaidWord], int]:
     """The words of one line below row ``top`` of a column ``width`` pixels wide, and the row where it ends."""
-    if line.bend and row.width >= LEAST_CURVED_LENGTH * (row.above + row.below):
+    long_enough = row.width >= LEAST_CURVED_LENGTH * (row.above + row.below)
+    if line.bend and long_enough and line.height >= LEAST_CURVED_HEIGHT:
         bent = _bent(line, row)
         outline = np.concatenate([strip.polygon(17) for _, strip in bent])
         low, high = np.floor(outline.min(0)), np.ceil(outline.max(0))

@@ -81,7 +81,7 @@ def _view(
     rotated = rng.random() < options.rotated_probability
     # A projective map does not keep Bezier curves; an affine one does.
     oblique = not curved and rng.random() < options.perspective_probability
-    frontal = translation(-sign.width / 2, -sign.height / 2)
+    frontal = translation(-(sign.width // 2), -(sign.height // 2))
     if not rotated and not oblique:
         return frontal
     view = random_view(

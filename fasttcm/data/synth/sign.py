@@ -132,7 +132,7 @@ def _lettering(rng: np.random.Generator, ground: Color, ink: Color, decoration: 
     return Lettering(
         color=ink,
         low_color=low,
-        outline=float(rng.uniform(0.025, 0.055)) if "outline" in decoration else 0.0,
+        outline=float(rng.uniform(0.03, 0.065)) if "outline" in decoration else 0.0,
         outline_color=rim,
         shadow=(far * sideways, far) if raised or "shadow" in decoration else (0.0, 0.0),
         shadow_blur=float(rng.uniform(0.0, 0.06)),

@@ -287,7 +287,13 @@ def test_abcnet_v1_training_proposals_match_the_published_ones(training):
     figures = training.figures
     for i, proposals in enumerate(training.proposals):
         close(figures, f"train_proposals.{i}.scores", proposals.scores, SCORE_TOLERANCE)
-        close(figures, f"train_proposals.{i}.top_feat", proposals.beziers, BOX_TOLERANCE)
+        expected = torch.from_numpy(figures[f"train_proposals.{i}.top_feat"])
+        if len(expected) == 0:
+            continue
+        distance = torch.cdist(expected.double(), proposals.beziers.double(), p=float("inf")).amin(1)
+        # Scores equal to rounding may swap at the limit on the number of proposals.
+        certain = proposals.scores > proposals.scores[-1] + SCORE_TOLERANCE
+        assert distance[certain].max() < BOX_TOLERANCE
 
 
 def test_abcnet_v1_every_published_name_has_exactly_one_of_ours():

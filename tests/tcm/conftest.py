@@ -1,5 +1,8 @@
-"""The smallest towers and matchings: the same code as at full size."""
+"""The smallest towers and matchings, made to order: the same code as at full size."""
 
+from collections.abc import Callable
+
+import pytest
 import torch
 
 from fasttcm.clip import ClipSizes, TextTower
@@ -17,7 +20,7 @@ SIZES = ClipSizes(
 )
 
 
-def tiny_tower() -> TextTower:
+def build_tower() -> TextTower:
     return TextTower(
         embed_dim=SIZES.embed_dim,
         context_length=SIZES.context_length,
@@ -28,7 +31,7 @@ def tiny_tower() -> TextTower:
     )
 
 
-def tiny_matching(
+def build_matching(
     *, image_conditioned: bool = False, logit_scale: bool = False, dropout: float = 0.0, **prompt: object
 ) -> InstanceLanguageMatching:
     """A matching whose prompts matter (the gammas are 1 instead of 0.001)."""
@@ -38,7 +41,7 @@ def tiny_matching(
         return PromptDecoder(embed_dim=SIZES.embed_dim, width=16, heads=2, layers=1, dropout=dropout)
 
     matching = InstanceLanguageMatching(
-        text=build_text(tower=tiny_tower(), embed_dim=SIZES.embed_dim, image_conditioned=image_conditioned, **prompt),
+        text=build_text(tower=build_tower(), embed_dim=SIZES.embed_dim, image_conditioned=image_conditioned, **prompt),
         context_decoder=decoder(),
         visual_prompt_generator=decoder(),
         embed_dim=SIZES.embed_dim,
@@ -52,6 +55,28 @@ def tiny_matching(
     return matching
 
 
-def tiny_features(n: int = 2, h: int = 3, w: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def build_features(n: int = 2, h: int = 3, w: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, SIZES.embed_dim, generator=generator), torch.randn(n, SIZES.embed_dim, h, w, generator=generator)
+    return torch.randn(n, SIZES.embed_dim, generator=generator), torch.randn(
+        n, SIZES.embed_dim, h, w, generator=generator
+    )
+
+
+@pytest.fixture(name="sizes")
+def sizes_fixture() -> ClipSizes:
+    return SIZES
+
+
+@pytest.fixture
+def tiny_tower() -> Callable[..., TextTower]:
+    return build_tower
+
+
+@pytest.fixture
+def tiny_matching() -> Callable[..., InstanceLanguageMatching]:
+    return build_matching
+
+
+@pytest.fixture
+def tiny_features() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    return build_features
