@@ -159,19 +159,21 @@ def params(options: argparse.Namespace, device: torch.device) -> None:
     with torch.no_grad():
         fast.matching(image, visual)  # fills the text cache
         trunk = multiply_adds(_Features(fast.trunk), photo)
-        rows = [
+        decoder, generator = tcm.matching.context_decoder, tcm.matching.visual_prompt_generator
+        cue = tcm.matching.text.prompt_generator
+        rows: list[tuple[str, nn.Module | None, float | None, str]] = [
             ("trunk, stem to res5", fast.trunk, trunk, "23.527 / 44.02"),
             ("dense attention pool", fast.pool, multiply_adds(fast.pool, stage), "15.508 / 6.55"),
             ("text tower with contexts", tcm.matching.text.encoder, None, "63.660 / 0.685"),
-            ("prompt generator", tcm.matching.text.prompt_generator, multiply_adds(tcm.matching.text.prompt_generator, image), "1.578 / 0.0016"),
-            ("context decoder", tcm.matching.context_decoder, multiply_adds(tcm.matching.context_decoder, text, memory), "3.949 / 0.27"),
-            ("visual prompt generator", tcm.matching.visual_prompt_generator, multiply_adds(tcm.matching.visual_prompt_generator, tokens, text), "3.949 / 1.56"),
+            ("prompt generator", cue, multiply_adds(cue, image), "1.578 / 0.0016"),
+            ("context decoder", decoder, multiply_adds(decoder, text, memory), "3.949 / 0.27"),
+            ("visual prompt generator", generator, multiply_adds(generator, tokens, text), "3.949 / 1.56"),
             ("matching, TCM", tcm.matching, multiply_adds(_Matching(tcm.matching), image, visual), "- / 2.52"),
-            ("matching, FastTCM, cached text", fast.matching, multiply_adds(_Matching(fast.matching), image, visual), "- / 1.83"),
+            ("matching, FastTCM", fast.matching, multiply_adds(_Matching(fast.matching), image, visual), "- / 1.83"),
             ("tcm_cr50", tcm, multiply_adds(_Features(tcm), photo), "112.175 / -"),
-            ("fasttcm_cr50, cached text", fast, multiply_adds(_Features(fast), photo), ""),
+            ("fasttcm_cr50", fast, multiply_adds(_Features(fast), photo), ""),
             ("FPN p2 to p7, 256 channels", None, multiply_adds(_Features(fpn), photo) - trunk, ""),
-        ]  # fmt: skip
+        ]
     table = Table(
         title=f"{options.size} x {options.size}, batch 1; 1 multiply-add = 1; specification's figures at 640 x 640"
     )

@@ -88,8 +88,8 @@ def page(out: Path, *, minutes: float) -> None:
         lead=[
             "CLIP's ResNet and text tower in miniature with random weights, FastTCM's prompts, similarity matching and "
             "matching map, and an ABCNet head that finds curved words and reads them.",
-            f"{iterations} iterations on {TRAIN_IMAGES} synthetic pictures; scored on {len(truth['images'])} pictures it "
-            f"has not seen. This demo took {minutes:.0f} minutes.",
+            f"{iterations} iterations on {TRAIN_IMAGES} synthetic pictures; scored on {len(truth['images'])} pictures "
+            f"that were not among them. This demo took {minutes:.0f} minutes.",
         ],
         header=["Total-Text protocol, %", "Precision", "Recall", "Hmean"],
         rows=rows,

@@ -70,6 +70,7 @@ def _model() -> CfgNode:
     node.TCM.DROPOUT = 0.1
     node.TCM.INPUT_RESOLUTION = 640  # pixels; the pool's position table is resized once to this / 32
     node.TCM.LANGUAGE_PROMPT = True  # language prompt generator
+    node.TCM.TEXT_REFINEMENT = True  # context decoder
     node.TCM.VISUAL_PROMPT = True  # visual prompt generator
     node.TCM.TEMPERATURE = 0.07
     node.TCM.LOGIT_SCALE = False

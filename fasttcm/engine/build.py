@@ -110,6 +110,7 @@ def _tcm_options(tcm: CfgNode) -> dict[str, object]:
         "dropout": tcm.DROPOUT,
         "input_resolution": tcm.INPUT_RESOLUTION,
         "language_prompt": tcm.LANGUAGE_PROMPT,
+        "text_refinement": tcm.TEXT_REFINEMENT,
         "visual_prompt": tcm.VISUAL_PROMPT,
         "temperature": tcm.TEMPERATURE,
         "logit_scale": tcm.LOGIT_SCALE,

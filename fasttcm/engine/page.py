@@ -34,9 +34,11 @@ _PAGE = Template("""<!doctype html>
   td { font-variant-numeric: tabular-nums; }
   th:first-child, td:first-child { text-align: left; } thead th { font-weight: 600; color: var(--soft); }
   .curves svg { width: 100%; height: auto; }
-  .gallery { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); }
+  .gallery { display: grid; gap: 1.25rem;
+    grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); }
   figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-  figure img { display: block; width: 100%; } figcaption { padding: .55rem .9rem; font-size: .9rem; color: var(--soft); }
+  figure img { display: block; width: 100%; }
+  figcaption { padding: .55rem .9rem; font-size: .9rem; color: var(--soft); }
   .scroll { overflow-x: auto; }
   ul.key { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .4rem 1.25rem; font-size: .9rem; }
   ul.key span { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }

@@ -36,6 +36,12 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
             f"MODEL.ABCNET.SIZES_OF_INTEREST has {len(options.SIZES_OF_INTEREST)} borders for {len(head_shapes)} "
             f"HEAD_LEVELS; give {len(head_shapes) - 1}"
         )
+    unused = [level for level in backbone.output_shape() if level not in {*options.HEAD_LEVELS, *options.POOLER_LEVELS}]
+    if unused:  # their weights would never get a gradient, which distributed training does not forgive
+        raise ConfigError(
+            f"the pyramid makes {', '.join(unused)}, which neither MODEL.ABCNET.HEAD_LEVELS nor POOLER_LEVELS uses; "
+            "name them there, or shorten MODEL.FPN.IN_LEVELS or TOP_BLOCK"
+        )
     head = BezierFCOSHead(
         in_channels=head_shapes[0].channels,
         strides=[shape.stride for shape in head_shapes],

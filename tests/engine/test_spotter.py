@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import sample, tiny_config
+
+from fasttcm import Spotter
+from fasttcm.engine.build import build_model
+from fasttcm.engine.checkpoint import save_model
+from fasttcm.errors import CheckpointError, ConfigError, ImageError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained tiny model that reports everything it is unsure about."""
+    torch.manual_seed(0)
+    cfg = tiny_config(MODEL__ABCNET__INFERENCE_TH_TEST=0.0, MODEL__ABCNET__POST_NMS_TOPK=5)
+    model = build_model(cfg).train()
+    model([sample("abc", seed=1)])
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_model(file, model, cfg, 3)
+    return file
+
+
+@pytest.fixture(scope="module")
+def spotter(weights: Path) -> Spotter:
+    return Spotter.from_checkpoint(weights, device="cpu")
+
+
+def picture(height: int = 50, width: int = 70) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def test_every_kind_of_input_gives_the_same_words(spotter: Spotter, tmp_path: Path) -> None:
+    array = picture()
+    Image.fromarray(array).save(tmp_path / "a.png")
+    inputs = [
+        array,
+        Image.fromarray(array),
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        (tmp_path / "a.png").read_bytes(),
+    ]
+    first, *others = [spotter(image) for image in inputs]
+    assert len(first) > 0 and (first.height, first.width) == (50, 70)
+    for other in others:
+        assert other.texts == first.texts and torch.equal(other.boxes, first.boxes)
+    assert first.boxes[:, 0::2].max() <= 70 and first.boxes[:, 1::2].max() <= 50 and first.boxes.min() >= 0
+
+
+def test_a_batch_of_sizes_keeps_order_and_sizes(spotter: Spotter) -> None:
+    found = spotter.batch([picture(50, 70), picture(90, 30), picture(64, 64)])
+    assert [(f.height, f.width) for f in found] == [(50, 70), (90, 30), (64, 64)]
+    assert spotter.batch([]) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 2)])
+def test_degenerate_sizes(spotter: Spotter, size: tuple[int, int]) -> None:
+    found = spotter(picture(*size))
+    assert (found.height, found.width) == size
+    assert all(np.isfinite(polygon).all() for polygon in found.polygons)
+
+
+def test_sixty_megapixels(spotter: Spotter) -> None:
+    found = spotter(np.zeros((6000, 10000, 3), np.uint8))
+    assert (found.height, found.width) == (6000, 10000)
+
+
+def test_grey_arrays_and_wrong_arrays(spotter: Spotter) -> None:
+    assert spotter(picture()[:, :, 0]).height == 50
+    for wrong in (picture().astype(np.float32), np.zeros((5, 5, 4), np.uint8), np.zeros((0, 5, 3), np.uint8)):
+        with pytest.raises(ImageError, match="must be uint8"):
+            spotter(wrong)
+
+
+def test_confidence_and_overrides_replace_the_stored_settings(weights: Path) -> None:
+    strict = Spotter.from_checkpoint(weights, device="cpu", confidence=0.999, overrides=["INPUT.MIN_SIZE_TEST", "32"])
+    assert len(strict(picture())) == 0
+    assert strict.config.INPUT.MIN_SIZE_TEST == 32
+
+
+def test_mistakes_have_one_line(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        Spotter.from_checkpoint(tmp_path / "none.safetensors")
+    with pytest.raises(ConfigError, match="unknown device"):
+        Spotter.from_checkpoint(weights, device="gpu")
+    with pytest.raises(CheckpointError, match=r"does not fit.*other shapes"):
+        Spotter.from_checkpoint(weights, device="cpu", overrides=["MODEL.FPN.OUT_CHANNELS", "24"])
+    with pytest.raises(ConfigError, match=r"did you mean INPUT\.MIN_SIZE_TEST"):
+        Spotter.from_checkpoint(weights, device="cpu", overrides=["INPUT.MIN_SIZE_TST", "24"])
