@@ -5,9 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from fasttcm.cli.options import add_config_options, add_device_option
+from fasttcm.cli.options import add_config_options, add_device_option, wide_console
 from fasttcm.config import apply_overrides, load_config
 from fasttcm.errors import ConfigError
 
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     model = build_model(cfg, weights=False)
     load_weights(model, stored.weights, given.MODEL.WEIGHTS)
     evaluations = evaluate_model(model.to(resolve_device(options.device)), cfg, progress=True)
-    console = Console()
+    console = wide_console()
     for name, evaluation in evaluations.items():
         console.print(f"[bold]{name}[/bold]")
         console.print(results_table(evaluation.results))

@@ -3,10 +3,14 @@
 import argparse
 
 from fvcore.common.config import CfgNode
+from rich.console import Console
 
 from fasttcm.config import load_config
 
-__all__ = ["add_config_options", "add_device_option", "config_from"]
+__all__ = ["add_config_options", "add_device_option", "config_from", "wide_console"]
+
+FILE_WIDTH = 120
+"""Columns when the output goes to a file or pipe, so that no table is squeezed."""
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +26,12 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda or cuda:N")
+
+
+def wide_console() -> Console:
+    """As wide as the terminal, or :data:`FILE_WIDTH` without one."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
 def config_from(options: argparse.Namespace) -> CfgNode:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
-from fasttcm.cli.options import add_device_option
+from fasttcm.cli.options import add_device_option, wide_console
 from fasttcm.errors import ConfigError, ImageError
 
 __all__ = ["add_parser", "run"]
@@ -58,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             (folder / f"{names[file]}.json").write_text(json.dumps(entry, indent=1, ensure_ascii=False))
             if not options.no_pictures:
                 _draw(folder / f"{names[file]}.png", image, found)
-    console = Console()
+    console = wide_console()
     console.print(f"{words} words in {len(files) - len(failed)} pictures; results in {folder}", highlight=False)
     for line in failed:
         console.print(f"not read: {line}", style="red", markup=False, highlight=False)

@@ -7,25 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from tiny import sample, tiny_config
 
 from fasttcm import Spotter
 from fasttcm.cli.main import COMMANDS, build_parser, main
-from fasttcm.engine.build import build_model
-from fasttcm.engine.checkpoint import save_model
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    cfg = tiny_config(MODEL__ABCNET__INFERENCE_TH_TEST=0.0, MODEL__ABCNET__POST_NMS_TOPK=5)
-    model = build_model(cfg).train()
-    model([sample("abc", seed=1)])
-    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_model(file, model, cfg, 3)
-    return file
 
 
 @pytest.fixture
@@ -39,7 +24,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_spot_writes_json_and_pictures(weights: Path, pictures: Path, tmp_path: Path) -> None:
+def test_spot_writes_json_and_pictures(tiny_weights: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert (
         main(
@@ -47,7 +32,7 @@ def test_spot_writes_json_and_pictures(weights: Path, pictures: Path, tmp_path: 
                 "spot",
                 str(pictures),
                 "--weights",
-                str(weights),
+                str(tiny_weights),
                 "--output",
                 str(out),
                 "--batch-size",
@@ -67,14 +52,24 @@ def test_spot_writes_json_and_pictures(weights: Path, pictures: Path, tmp_path: 
 
 
 def test_spot_reports_bad_files_and_does_the_others(
-    weights: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_weights: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "empty.png").write_bytes(b"")
     (pictures / "text.jpg").write_text("not a picture")
     (pictures / "cut.png").write_bytes((pictures / "a.png").read_bytes()[:200])
     out = tmp_path / "out"
     code = main(
-        ["spot", str(pictures), "--weights", str(weights), "--output", str(out), "--no-pictures", "--device", "cpu"]
+        [
+            "spot",
+            str(pictures),
+            "--weights",
+            str(tiny_weights),
+            "--output",
+            str(out),
+            "--no-pictures",
+            "--device",
+            "cpu",
+        ]
     )
     printed = "".join(capsys.readouterr().out.split())
     assert code == 1
@@ -102,11 +97,11 @@ def test_spot_reports_bad_files_and_does_the_others(
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    arguments: list[str], message: str, weights: Path, pictures: Path, tmp_path: Path,
+    arguments: list[str], message: str, tiny_weights: Path, pictures: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    known = {"weights": weights, "picture": pictures / "a.png", "folder": pictures}
+    known = {"weights": tiny_weights, "picture": pictures / "a.png", "folder": pictures}
     assert main([argument.format(**known) for argument in arguments]) == 2
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if "error:" in line]
@@ -132,11 +127,11 @@ def test_spot_options_match_the_python_api() -> None:
     assert api - {"checkpoint", "overrides"} <= set(options)
 
 
-def test_synth_eval_round_trip(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_eval_round_trip(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data"
     scene = ["--size", "64", "64", "--words", "1", "1", "--word-height", "14", "20", "--processes", "1"]
     assert main(["synth", str(data), "-n", "2", *scene]) == 0
-    arguments = ["eval", "--device", "cpu", "--output", str(tmp_path / "out"), "MODEL.WEIGHTS", str(weights)]
+    arguments = ["eval", "--device", "cpu", "--output", str(tmp_path / "out"), "MODEL.WEIGHTS", str(tiny_weights)]
     assert main([*arguments, "DATASETS.TEST", str(data)]) == 0
     assert "detection" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "out/data/metrics.json").read_text())

@@ -4,29 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import sample, tiny_config
 
 from fasttcm import Spotter
-from fasttcm.engine.build import build_model
-from fasttcm.engine.checkpoint import save_model
 from fasttcm.errors import CheckpointError, ConfigError, ImageError
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained tiny model that reports everything it is unsure about."""
-    torch.manual_seed(0)
-    cfg = tiny_config(MODEL__ABCNET__INFERENCE_TH_TEST=0.0, MODEL__ABCNET__POST_NMS_TOPK=5)
-    model = build_model(cfg).train()
-    model([sample("abc", seed=1)])
-    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_model(file, model, cfg, 3)
-    return file
-
-
-@pytest.fixture(scope="module")
-def spotter(weights: Path) -> Spotter:
-    return Spotter.from_checkpoint(weights, device="cpu")
+def spotter(tiny_weights: Path) -> Spotter:
+    return Spotter.from_checkpoint(tiny_weights, device="cpu")
 
 
 def picture(height: int = 50, width: int = 70) -> np.ndarray:
@@ -75,18 +60,20 @@ def test_grey_arrays_and_wrong_arrays(spotter: Spotter) -> None:
             spotter(wrong)
 
 
-def test_confidence_and_overrides_replace_the_stored_settings(weights: Path) -> None:
-    strict = Spotter.from_checkpoint(weights, device="cpu", confidence=0.999, overrides=["INPUT.MIN_SIZE_TEST", "32"])
+def test_confidence_and_overrides_replace_the_stored_settings(tiny_weights: Path) -> None:
+    strict = Spotter.from_checkpoint(
+        tiny_weights, device="cpu", confidence=0.999, overrides=["INPUT.MIN_SIZE_TEST", "32"]
+    )
     assert len(strict(picture())) == 0
     assert strict.config.INPUT.MIN_SIZE_TEST == 32
 
 
-def test_mistakes_have_one_line(weights: Path, tmp_path: Path) -> None:
+def test_mistakes_have_one_line(tiny_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         Spotter.from_checkpoint(tmp_path / "none.safetensors")
     with pytest.raises(ConfigError, match="unknown device"):
-        Spotter.from_checkpoint(weights, device="gpu")
+        Spotter.from_checkpoint(tiny_weights, device="gpu")
     with pytest.raises(CheckpointError, match=r"does not fit.*other shapes"):
-        Spotter.from_checkpoint(weights, device="cpu", overrides=["MODEL.FPN.OUT_CHANNELS", "24"])
+        Spotter.from_checkpoint(tiny_weights, device="cpu", overrides=["MODEL.FPN.OUT_CHANNELS", "24"])
     with pytest.raises(ConfigError, match=r"did you mean INPUT\.MIN_SIZE_TEST"):
-        Spotter.from_checkpoint(weights, device="cpu", overrides=["INPUT.MIN_SIZE_TST", "24"])
+        Spotter.from_checkpoint(tiny_weights, device="cpu", overrides=["INPUT.MIN_SIZE_TST", "24"])
