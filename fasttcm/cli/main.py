@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
+import rich
 from rich.logging import RichHandler
 
 import fasttcm
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _configure_logging() -> None:
     """Coloured lines in a terminal, plain ones in a log file."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        handler: logging.Handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+    rich.reconfigure(stderr=True)  # one console for bars and log lines, so that they do not overwrite each other
+    if rich.get_console().is_terminal:
+        handler: logging.Handler = RichHandler(show_path=False, markup=False, highlighter=None)
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -32,6 +32,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures run together (default 1)")
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON files only")
     add_device_option(parser)
+    parser.add_argument(
+        "--opts",
+        nargs="+",
+        default=[],
+        metavar="KEY VALUE",
+        dest="overrides",
+        help="settings to change, e.g. INPUT.MIN_SIZE_TEST 736 INPUT.MAX_SIZE_TEST 1280 for small words",
+    )
     return parser
 
 
@@ -43,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
     if options.batch_size < 1:
         raise ConfigError(f"--batch-size must be at least 1, got {options.batch_size}")
     files = find_images(options.images)
-    spotter = Spotter.from_checkpoint(options.weights, device=options.device, confidence=options.confidence)
+    spotter = Spotter.from_checkpoint(
+        options.weights, device=options.device, confidence=options.confidence, overrides=options.overrides
+    )
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     names = _unique_names(files)

@@ -12,11 +12,20 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
+from rich.progress import Progress, TextColumn
 
 from fasttcm.engine.checkpoint import read_torch_file, save_model, write_atomically
 from fasttcm.errors import CheckpointError
 
-__all__ = ["AtomicCheckpointIO", "CheckpointCallback", "CsvLog", "EvaluationCallback", "LossLog", "StopOnSignal"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "CheckpointCallback",
+    "CsvLog",
+    "EvaluationCallback",
+    "LossLog",
+    "ProgressBar",
+    "StopOnSignal",
+]
 
 _LOG = logging.getLogger(__name__)
 LAST_CHECKPOINT = "last.ckpt"
@@ -116,6 +125,37 @@ class LossLog(L.Callback):
                 pace,
                 left,
             )
+
+
+class ProgressBar(L.Callback):
+    """A bar over the iterations of the whole training, with the loss and the time left."""
+
+    def __init__(self, *, start_iteration: int, max_iter: int) -> None:
+        columns = (
+            *Progress.get_default_columns(),
+            TextColumn("{task.completed}/{task.total}  loss {task.fields[loss]:.3f}"),
+        )
+        self.bar = Progress(*columns)
+        self.task = self.bar.add_task("training", total=max_iter, completed=start_iteration, loss=float("nan"))
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the bar in the first process."""
+        if trainer.is_global_zero:
+            self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move on."""
+        self.bar.update(self.task, completed=trainer.global_step, loss=float(outputs["loss"]))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the terminal as it was."""
+        self.bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self.bar.stop()
 
 
 class CheckpointCallback(L.Callback):

@@ -10,9 +10,8 @@ import lightning as L
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from rich.console import Console
+from rich import get_console
 from torch import nn
 
 from fasttcm.data.loading import build_train_loader
@@ -23,6 +22,7 @@ from fasttcm.engine.callbacks import (
     CheckpointCallback,
     EvaluationCallback,
     LossLog,
+    ProgressBar,
     StopOnSignal,
 )
 from fasttcm.engine.checkpoint import METADATA_KEY, load_weights, read_checkpoint, read_torch_file, write_atomically
@@ -143,9 +143,8 @@ def _trainer(
     if cfg.DATASETS.TEST:
         callbacks.append(EvaluationCallback(evaluate, folder, period=cfg.TEST.EVAL_PERIOD, start_iteration=start))
     callbacks.append(CheckpointCallback(folder, period=solver.CHECKPOINT_PERIOD))
-    interactive = Console().is_terminal
-    if interactive:
-        callbacks.append(RichProgressBar())
+    if get_console().is_terminal:
+        callbacks.append(ProgressBar(start_iteration=start, max_iter=solver.MAX_ITER))
     clip = solver.CLIP_GRADIENTS
     return L.Trainer(
         accelerator="gpu" if resolve_device(device).type == "cuda" else "cpu",
@@ -162,7 +161,7 @@ def _trainer(
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         enable_checkpointing=False,
-        enable_progress_bar=interactive,
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

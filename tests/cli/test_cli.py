@@ -58,19 +58,8 @@ def test_spot_reports_bad_files_and_does_the_others(
     (pictures / "text.jpg").write_text("not a picture")
     (pictures / "cut.png").write_bytes((pictures / "a.png").read_bytes()[:200])
     out = tmp_path / "out"
-    code = main(
-        [
-            "spot",
-            str(pictures),
-            "--weights",
-            str(tiny_weights),
-            "--output",
-            str(out),
-            "--no-pictures",
-            "--device",
-            "cpu",
-        ]
-    )
+    arguments = ["spot", str(pictures), "--weights", str(tiny_weights), "--output", str(out), "--device", "cpu"]
+    code = main([*arguments, "--no-pictures"])
     printed = "".join(capsys.readouterr().out.split())
     assert code == 1
     assert all(name in printed for name in ("empty.png", "text.jpg", "cut.png")) and "in3pictures" in printed
@@ -84,6 +73,7 @@ def test_spot_reports_bad_files_and_does_the_others(
         (["spot", "{picture}", "--weights", "none.safetensors"], "none.safetensors"),
         (["spot", "{picture}", "--weights", "{weights}", "--batch-size", "0"], "--batch-size"),
         (["spot", "{picture}", "--weights", "{weights}", "--device", "tpu9"], "device"),
+        (["spot", "{picture}", "--weights", "{weights}", "--opts", "INPUT.MIN_SIZE", "9"], "did you mean INPUT.M"),
         (["train", "--config-file", "none.yaml"], "none.yaml"),
         (["train", "SOLVER.BASELR", "1"], "did you mean SOLVER.BASE_LR"),
         (["train", "MODEL.CLIP.WEIGHTS", "random"], "DATASETS.TRAIN is empty"),
@@ -124,7 +114,7 @@ def test_spot_options_match_the_python_api() -> None:
     """A parameter of the API that the command lacks, or the other way round, is a drift."""
     options = vars(build_parser().parse_args(["spot", "x", "--weights", "w"]))
     api = set(inspect.signature(Spotter.from_checkpoint).parameters)
-    assert api - {"checkpoint", "overrides"} <= set(options)
+    assert api - {"checkpoint"} <= set(options)
 
 
 def test_synth_eval_round_trip(tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
