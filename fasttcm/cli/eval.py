@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Print a table per dataset; returns 1 when an image could not be read or a figure left its expected tolerance."""
-    from fasttcm.engine.build import build_model, resolve_device
+    from fasttcm.engine.build import build_model, load_test_datasets, resolve_device
     from fasttcm.engine.checkpoint import load_weights, read_checkpoint
     from fasttcm.engine.evaluate import check_expected, evaluate_model, figures
     from fasttcm.evaluation import results_table
@@ -47,7 +47,10 @@ def run(options: argparse.Namespace) -> int:
     cfg = apply_overrides(stored.config, options.overrides) if stored.config and not options.config_file else given
     model = build_model(cfg, weights=False)
     load_weights(model, stored.weights, given.MODEL.WEIGHTS)
-    evaluations = evaluate_model(model.to(resolve_device(options.device)), cfg, progress=True)
+    if not cfg.DATASETS.TEST:
+        raise ConfigError("DATASETS.TEST is empty: name a dataset, or the folder that `fasttcm synth` wrote")
+    datasets = load_test_datasets(cfg)
+    evaluations = evaluate_model(model.to(resolve_device(options.device)), cfg, datasets, progress=True)
     console = wide_console()
     for name, evaluation in evaluations.items():
         console.print(f"[bold]{name}[/bold]")

@@ -22,17 +22,21 @@ from fasttcm.layers.fpn import FPN
 from fasttcm.tcm import build_backbone as build_bottom_up
 
 __all__ = [
+    "TestDatasets",
     "build_backbone",
     "build_model",
     "build_test_mapper",
     "build_train_mapper",
-    "load_test_dataset",
+    "load_test_datasets",
     "load_train_dataset",
     "project_names",
     "resolve_device",
 ]
 
 _LOG = logging.getLogger(__name__)
+
+TestDatasets = dict[str, tuple[DatasetEntry, TextDataset]]
+"""Name in the configuration to catalogue entry and index."""
 
 
 def project_names() -> list[str]:
@@ -162,9 +166,9 @@ def load_train_dataset(cfg: CfgNode) -> TextDataset:
     return concatenate([_load(cfg, name, filter_empty=True)[1] for name in cfg.DATASETS.TRAIN])
 
 
-def load_test_dataset(cfg: CfgNode, name: str) -> tuple[DatasetEntry, TextDataset]:
-    """One dataset of ``DATASETS.TEST`` with all its images, and its catalogue entry (protocol, lexicons)."""
-    return _load(cfg, name, filter_empty=False)
+def load_test_datasets(cfg: CfgNode) -> TestDatasets:
+    """Every dataset of ``DATASETS.TEST`` with all its images, and its catalogue entry (protocol, lexicons)."""
+    return {name: _load(cfg, name, filter_empty=False) for name in cfg.DATASETS.TEST}
 
 
 def _load(cfg: CfgNode, name: str, *, filter_empty: bool) -> tuple[DatasetEntry, TextDataset]:

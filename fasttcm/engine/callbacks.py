@@ -131,11 +131,8 @@ class ProgressBar(L.Callback):
     """A bar over the iterations of the whole training, with the loss and the time left."""
 
     def __init__(self, *, start_iteration: int, max_iter: int) -> None:
-        columns = (
-            *Progress.get_default_columns(),
-            TextColumn("{task.completed}/{task.total}  loss {task.fields[loss]:.3f}"),
-        )
-        self.bar = Progress(*columns)
+        numbers = TextColumn("{task.completed}/{task.total}  loss {task.fields[loss]:.3f}")
+        self.bar = Progress(*Progress.get_default_columns(), numbers)
         self.task = self.bar.add_task("training", total=max_iter, completed=start_iteration, loss=float("nan"))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

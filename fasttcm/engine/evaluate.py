@@ -14,8 +14,7 @@ from torch import nn
 from fasttcm.data.catalog import DatasetEntry
 from fasttcm.data.coco import TextDataset
 from fasttcm.data.loading import build_test_loader
-from fasttcm.engine.build import build_test_mapper, load_test_dataset
-from fasttcm.errors import ConfigError
+from fasttcm.engine.build import TestDatasets, build_test_mapper
 from fasttcm.evaluation import Lexicon, Result, score, targets_to_json
 from fasttcm.structures import Sample
 
@@ -41,18 +40,11 @@ class Evaluation:
     failed: list[str]
 
 
-def evaluate_model(model: nn.Module, cfg: CfgNode, *, progress: bool = False) -> dict[str, Evaluation]:
-    """Score every dataset of ``DATASETS.TEST``; with several processes each predicts its share and all get the result.
-
-    Raises:
-        ConfigError: no dataset is named.
-    """
-    if not cfg.DATASETS.TEST:
-        raise ConfigError("DATASETS.TEST is empty: name a dataset, or the folder that `fasttcm synth` wrote")
-    return {
-        name: evaluate_dataset(model, cfg, *load_test_dataset(cfg, name), progress=progress)
-        for name in cfg.DATASETS.TEST
-    }
+def evaluate_model(
+    model: nn.Module, cfg: CfgNode, datasets: TestDatasets, *, progress: bool = False
+) -> dict[str, Evaluation]:
+    """Score every dataset; with several processes each predicts its share and all get the result."""
+    return {name: evaluate_dataset(model, cfg, *dataset, progress=progress) for name, dataset in datasets.items()}
 
 
 def evaluate_dataset(

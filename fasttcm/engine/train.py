@@ -15,7 +15,7 @@ from rich import get_console
 from torch import nn
 
 from fasttcm.data.loading import build_train_loader
-from fasttcm.engine.build import build_model, build_train_mapper, load_train_dataset, resolve_device
+from fasttcm.engine.build import build_model, build_train_mapper, load_test_datasets, load_train_dataset, resolve_device
 from fasttcm.engine.callbacks import (
     LAST_CHECKPOINT,
     AtomicCheckpointIO,
@@ -133,14 +133,16 @@ def _trainer(
 ) -> L.Trainer:
     solver, world = cfg.SOLVER, num_devices * num_nodes
 
-    def evaluate(model: nn.Module) -> dict[str, dict[str, float]]:
-        return {name: figures(result) for name, result in evaluate_model(model, cfg).items()}
-
     callbacks: list[L.Callback] = [
         LossLog(folder / "train.csv", start_iteration=start, max_iter=solver.MAX_ITER),
         signals,
     ]
-    if cfg.DATASETS.TEST:
+    datasets = load_test_datasets(cfg)
+    if datasets:
+
+        def evaluate(model: nn.Module) -> dict[str, dict[str, float]]:
+            return {name: figures(result) for name, result in evaluate_model(model, cfg, datasets).items()}
+
         callbacks.append(EvaluationCallback(evaluate, folder, period=cfg.TEST.EVAL_PERIOD, start_iteration=start))
     callbacks.append(CheckpointCallback(folder, period=solver.CHECKPOINT_PERIOD))
     if get_console().is_terminal:
