@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -25,17 +26,23 @@ def test_projects_import_from_the_checkout(tmp_path: Path) -> None:
 
 
 def test_projects_import_from_a_wheel(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("fasttcm", "projects"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     command = [
         sys.executable,
         "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
         str(tmp_path / "dist"),
-        str(ROOT),
+        ".",
     ]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=source, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -36,12 +36,6 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
             f"MODEL.ABCNET.SIZES_OF_INTEREST has {len(options.SIZES_OF_INTEREST)} borders for {len(head_shapes)} "
             f"HEAD_LEVELS; give {len(head_shapes) - 1}"
         )
-    unused = [level for level in backbone.output_shape() if level not in {*options.HEAD_LEVELS, *options.POOLER_LEVELS}]
-    if unused:  # their weights would never get a gradient, which distributed training does not forgive
-        raise ConfigError(
-            f"the pyramid makes {', '.join(unused)}, which neither MODEL.ABCNET.HEAD_LEVELS nor POOLER_LEVELS uses; "
-            "name them there, or shorten MODEL.FPN.IN_LEVELS or TOP_BLOCK"
-        )
     head = BezierFCOSHead(
         in_channels=head_shapes[0].channels,
         strides=[shape.stride for shape in head_shapes],
@@ -49,6 +43,8 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
         channels=options.HEAD_CHANNELS or None,
         prior_prob=options.PRIOR_PROB,
     )
+    recognizer = _recognizer(cfg, backbone, charset)
+    _check_all_levels_used(backbone, [*options.HEAD_LEVELS, *options.POOLER_LEVELS])
     return ABCNet(
         backbone=backbone,
         batcher=ImageBatcher(
@@ -58,7 +54,7 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
             size_divisibility=backbone.size_divisibility,
         ),
         head=head,
-        recognizer=_recognizer(cfg, backbone, charset),
+        recognizer=recognizer,
         charset=charset,
         max_length=cfg.MODEL.TEXT.MAX_LENGTH,
         head_levels=options.HEAD_LEVELS,
@@ -83,6 +79,15 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
         stop_at_end=options.PAD_LOSS_WEIGHT != 1.0,
         matching_loss=_matching_loss(cfg),
     )
+
+
+def _check_all_levels_used(backbone: Backbone, levels: list[str]) -> None:
+    unused = [level for level in backbone.output_shape() if level not in levels]
+    if unused:  # their weights would never get a gradient, which distributed training does not forgive
+        raise ConfigError(
+            f"the pyramid makes {', '.join(unused)}, which neither MODEL.ABCNET.HEAD_LEVELS nor POOLER_LEVELS uses; "
+            "name them there, or shorten MODEL.FPN.IN_LEVELS or TOP_BLOCK"
+        )
 
 
 def _recognizer(cfg: CfgNode, backbone: Backbone, charset: Charset) -> RecognizerBranch:
