@@ -61,6 +61,10 @@ def test_a_built_model_trains_and_reads(convs):
         ({"MODEL__ABCNET__SIZES_OF_INTEREST": [64]}, "SIZES_OF_INTEREST has 1 borders for 3 HEAD_LEVELS; give 2"),
         ({"MODEL__ABCNET__POOLER_LEVELS": ["p2", "p4"]}, r"POOLER_LEVELS have strides \[4, 16\]"),
         ({"MODEL__ABCNET__POOLER_LEVELS": []}, "POOLER_LEVELS names nothing"),
+        (
+            {"MODEL__ABCNET__HEAD_LEVELS": ["p3", "p4"], "MODEL__ABCNET__SIZES_OF_INTEREST": [64]},
+            "the pyramid makes p5, which neither",
+        ),
     ],
 )
 def test_levels_that_do_not_fit_are_named(changes, message):
