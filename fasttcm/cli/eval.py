@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Print a table per dataset; returns 1 when an image could not be read or a figure left its expected tolerance."""
     from fasttcm.engine.build import build_model, load_test_datasets, resolve_device
-    from fasttcm.engine.checkpoint import load_weights, read_checkpoint
+    from fasttcm.engine.checkpoint import check_same_inputs, load_weights, read_checkpoint
     from fasttcm.engine.evaluate import check_expected, evaluate_model, figures
     from fasttcm.evaluation import results_table
 
@@ -45,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     stored = read_checkpoint(given.MODEL.WEIGHTS)
     # Without a config file the checkpoint's own configuration holds, with the command line over it.
     cfg = apply_overrides(stored.config, options.overrides) if stored.config and not options.config_file else given
+    if stored.config:
+        check_same_inputs(stored.config, cfg, given.MODEL.WEIGHTS)
     model = build_model(cfg, weights=False)
     load_weights(model, stored.weights, given.MODEL.WEIGHTS)
     if not cfg.DATASETS.TEST:

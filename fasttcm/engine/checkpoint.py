@@ -22,9 +22,25 @@ from fasttcm import __version__
 from fasttcm.config import config_from_yaml
 from fasttcm.errors import CheckpointError
 
-__all__ = ["Checkpoint", "load_weights", "read_checkpoint", "read_torch_file", "save_model", "write_atomically"]
+__all__ = [
+    "Checkpoint",
+    "check_same_inputs",
+    "load_weights",
+    "read_checkpoint",
+    "read_torch_file",
+    "save_model",
+    "write_atomically",
+]
 
 METADATA_KEY = "fasttcm"
+TRAVELLING_KEYS = (
+    "MODEL.TEXT.CHARSET",
+    "MODEL.TEXT.MAX_LENGTH",
+    "MODEL.PIXEL_MEAN",
+    "MODEL.PIXEL_STD",
+    "INPUT.FORMAT",
+)
+"""Settings that are part of what the weights mean."""
 MAX_LISTED_KEYS = 8
 """Missing or left-over keys named in a message before "and n more"."""
 
@@ -131,6 +147,25 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {str(path)!r} cannot be read: {error}") from error
     config = config_from_yaml(about["config"], str(path)) if "config" in about else None
     return Checkpoint(weights, config, int(about.get("iteration", 0)))
+
+
+def check_same_inputs(stored: CfgNode, given: CfgNode, source: str | Path) -> None:
+    """Refuse to run weights with another alphabet or normalisation than they were trained with.
+
+    Raises:
+        CheckpointError: names every setting of :data:`TRAVELLING_KEYS` that differs, with both values.
+    """
+    differences = []
+    for key in TRAVELLING_KEYS:
+        values = []
+        for node in (stored, given):
+            for part in key.split("."):
+                node = node[part]
+            values.append(node)
+        if values[0] != values[1]:
+            differences.append(f"{key} is {values[0]!r} in the checkpoint and {values[1]!r} in the configuration")
+    if differences:
+        raise CheckpointError(f"checkpoint {str(source)!r} does not fit the configuration: {'; '.join(differences)}")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path, *, strict: bool = True) -> None:

@@ -25,7 +25,14 @@ from fasttcm.engine.callbacks import (
     ProgressBar,
     StopOnSignal,
 )
-from fasttcm.engine.checkpoint import METADATA_KEY, load_weights, read_checkpoint, read_torch_file, write_atomically
+from fasttcm.engine.checkpoint import (
+    METADATA_KEY,
+    check_same_inputs,
+    load_weights,
+    read_checkpoint,
+    read_torch_file,
+    write_atomically,
+)
 from fasttcm.engine.evaluate import evaluate_model, figures
 from fasttcm.engine.module import TrainingModule
 from fasttcm.errors import CheckpointError, ConfigError
@@ -79,7 +86,10 @@ def train(
     _seed_everything(cfg.SEED)
     model = build_model(cfg, weights=start == 0 and not cfg.MODEL.WEIGHTS)
     if start == 0 and cfg.MODEL.WEIGHTS:
-        load_weights(model, read_checkpoint(cfg.MODEL.WEIGHTS).weights, cfg.MODEL.WEIGHTS)
+        stored = read_checkpoint(cfg.MODEL.WEIGHTS)
+        if stored.config is not None:
+            check_same_inputs(stored.config, cfg, cfg.MODEL.WEIGHTS)
+        load_weights(model, stored.weights, cfg.MODEL.WEIGHTS)
     if world > 1 and cfg.MODEL.BACKBONE.SYNC_NORM:
         model = convert_sync_batchnorm(model)
     module = TrainingModule(model.train(), cfg)

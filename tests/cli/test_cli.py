@@ -80,6 +80,10 @@ def test_spot_reports_bad_files_and_does_the_others(
         (["train", "DATASETS.TRAIN", "totaltxt_train", "MODEL.CLIP.WEIGHTS", "none.pt"], "none.pt"),
         (["eval"], "MODEL.WEIGHTS"),
         (["eval", "MODEL.WEIGHTS", "{weights}"], "DATASETS.TEST is empty"),
+        (
+            ["eval", "MODEL.WEIGHTS", "{weights}", "MODEL.TEXT.CHARSET", "lower36"],
+            "is 'ascii' in the checkpoint and 'low",
+        ),
         (["eval", "MODEL.WEIGHTS", "{weights}", "DATASETS.TEST", "totaltxt_val"], "totaltext_val"),
         (["synth", "{folder}", "-n", "1"], "{folder}"),
         (["synth", "new", "-n", "0"], "--count"),
