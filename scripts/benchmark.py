@@ -160,11 +160,12 @@ def params(options: argparse.Namespace, device: torch.device) -> None:
         fast.matching(image, visual)  # fills the text cache
         trunk = multiply_adds(_Features(fast.trunk), photo)
         decoder, generator = tcm.matching.context_decoder, tcm.matching.visual_prompt_generator
-        cue = tcm.matching.text.prompt_generator
-        rows: list[tuple[str, nn.Module | None, float | None, str]] = [
+        cue, encoder = tcm.matching.text.prompt_generator, tcm.matching.text.encoder
+        cues = cue(image)
+        rows: list[tuple[str, nn.Module | None, float, str]] = [
             ("trunk, stem to res5", fast.trunk, trunk, "23.527 / 44.02"),
             ("dense attention pool", fast.pool, multiply_adds(fast.pool, stage), "15.508 / 6.55"),
-            ("text tower with contexts", tcm.matching.text.encoder, None, "63.660 / 0.685"),
+            ("text tower with contexts", encoder, multiply_adds(encoder, cues), "63.660 / 0.685"),
             ("prompt generator", cue, multiply_adds(cue, image), "1.578 / 0.0016"),
             ("context decoder", decoder, multiply_adds(decoder, text, memory), "3.949 / 0.27"),
             ("visual prompt generator", generator, multiply_adds(generator, tokens, text), "3.949 / 1.56"),
@@ -181,7 +182,7 @@ def params(options: argparse.Namespace, device: torch.device) -> None:
         table.add_column(column, justify="left" if column == "part" else "right")
     for name, module, operations, expected in rows:
         count = sum(p.numel() for p in module.parameters()) if module is not None else _own(fpn)
-        table.add_row(name, f"{count / 1e6:.3f}", "" if operations is None else f"{operations:.3f}", expected)
+        table.add_row(name, f"{count / 1e6:.3f}", f"{operations:.3f}", expected)
     _CONSOLE.print(table)
 
 

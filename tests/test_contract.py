@@ -133,3 +133,17 @@ def test_a_batch_gives_what_single_images_give(backbone: str, head: str) -> None
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a.scores, b.scores, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(a.boxes, b.boxes, atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("backbone", "head"), PAIRS)
+def test_mixed_precision_stays_finite(backbone: str, head: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(tiny_config(MODEL__BACKBONE__NAME=backbone, MODEL__META_ARCHITECTURE=head)).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model(BATCHES["words"])
+    assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in losses.values())
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
+    model.eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert len(model(BATCHES["words"])) == len(BATCHES["words"])
