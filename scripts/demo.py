@@ -94,8 +94,9 @@ def page(out: Path, *, minutes: float) -> None:
         header=["Total-Text protocol, %", "Precision", "Recall", "Hmean"],
         rows=rows,
         remark=[
-            "Finding words is learnt quickly; reading is not. A recogniser needs tens of thousands of iterations where "
-            "this demo has about a thousand, so the end-to-end figures are low. They are shown as they are."
+            "Finding words is learnt quickly; reading is not. An attention recogniser that starts from nothing needs tens "
+            f"of thousands of iterations where this demo has {iterations}, so the end-to-end figures are low or zero. "
+            "They are shown as they are."
         ],
         curves=curves_svg(out / "train/train.csv", out / "train/eval.csv"),
         key=[
@@ -126,7 +127,7 @@ def gallery(out: Path, truth: dict[str, Any], predictions: dict[str, Any]) -> li
                 [np.array(word["points"]) for word in entry["words"]],
                 [word["text"] for word in entry["words"]],
                 colors=match_colors(len(entry["words"]), outcome, side=side),
-                min_side=480,
+                min_side=320,
             )
             for entry, side in ((expected, "ground_truth"), (found, "predictions"))
         ]

@@ -135,7 +135,7 @@ def curves_svg(train_csv: Path, eval_csv: Path, *, smooth: int = 25) -> str:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     with open(train_csv, newline="") as file:
         rows = list(csv.DictReader(file))
@@ -158,7 +158,7 @@ def curves_svg(train_csv: Path, eval_csv: Path, *, smooth: int = 25) -> str:
         axes.grid(alpha=0.25)
         axes.tick_params(colors=_SOFT)
         axes.title.set_color(_INK)
-        axes.legend(frameon=False, fontsize=8, ncols=2)
+        axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     figure.patch.set_alpha(0)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg")
