@@ -172,6 +172,6 @@ def test_two_processes_end_where_one_with_the_joint_batch_ends(dataset: Path, tm
         step = (value - start_weights[key]).abs().max()
         moved += int(step > 1e-5)
         torch.testing.assert_close(
-            second[key], value, rtol=0, atol=2e-2 * float(step) + 1e-6, msg=lambda m, k=key: f"{k}: {m}"
+            second[key], value, rtol=0, atol=1e-3 * float(step) + 5e-7, msg=lambda m, k=key: f"{k}: {m}"
         )
     assert moved > len(first) / 3
