@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fasttcm.errors import ConfigError
 
-__all__ = ["CHARSETS", "UNKNOWN_CHARACTER", "Charset", "collapse_ctc"]
+__all__ = ["CHARSETS", "UNKNOWN_CHARACTER", "Charset", "collapse_ctc", "decode_ctc_adelaidet"]
 
 UNKNOWN_CHARACTER = "口"
 """How the class "unknown" is written in a decoded text (U+53E3, as published)."""
@@ -98,3 +98,27 @@ def collapse_ctc(classes: Sequence[int], blank: int) -> list[int]:
     """Best-path CTC: merge repeats, then drop blanks."""
     merged = [c for i, c in enumerate(classes) if i == 0 or c != classes[i - 1]]
     return [c for c in merged if c != blank]
+
+
+def decode_ctc_adelaidet(classes: Iterable[int], charset: Charset) -> str:
+    """Best-path CTC as AdelaiDet's evaluator reads it, with its two accidents.
+
+    "Unknown" is written each time and does not separate repeats of the character before it, and the first character
+    of the set (the space) is lost at the start and after a blank: the mark for "no character yet" equals its class.
+
+    Args:
+        classes: class numbers; everything above ``charset.unknown`` is a blank.
+        charset: the characters.
+    """
+    pieces = []
+    last = 0
+    for number in map(int, classes):
+        if number == charset.unknown:
+            pieces.append(UNKNOWN_CHARACTER)
+        elif number > charset.unknown:
+            last = 0
+        else:
+            if number != last:
+                pieces.append(charset.characters[number])
+            last = number
+    return "".join(pieces)

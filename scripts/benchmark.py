@@ -3,6 +3,7 @@
     python scripts/benchmark.py matching            # FastTCM's cached text against TCM
     python scripts/benchmark.py backbones           # the four backbones, 640 x 640, batch 1
     python scripts/benchmark.py params              # parameters and multiply-adds of every part
+    python scripts/benchmark.py evaluation          # protocols against a plain reading of the same rules
 
 Alternatives are timed in turn (A B C A B C ...), so that a machine that slows down slows all of them; the table gives
 the median time of each and its ratio to the first. On the CPU the time is the process's CPU time with one thread,
@@ -191,16 +192,24 @@ def _own(fpn: FPN) -> int:
     return sum(p.numel() for p in fpn.parameters()) - inner
 
 
+def evaluation(options: argparse.Namespace, device: torch.device) -> None:
+    """Lexicons, text and DOTA protocols; no model takes part."""
+    import benchmark_evaluation  # the file beside this one
+
+    benchmark_evaluation.run(repeats=options.repeats, markdown=options.markdown)
+
+
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benchmarks = {"matching": matching, "backbones": backbones, "params": params}
+    benchmarks = {"matching": matching, "backbones": backbones, "params": params, "evaluation": evaluation}
     parser.add_argument("benchmark", choices=benchmarks)
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--size", type=int, default=640, help="image side in pixels (default 640)")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; the time counts all of them together")
+    parser.add_argument("--markdown", action="store_true", help="evaluation: print the tables in Markdown")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -41,11 +41,13 @@ class DatasetEntry:
         name: what messages and reports call it.
         annotation_file: the COCO-style JSON.
         image_root: its image folder; ``None`` leaves that to the JSON (see :meth:`TextDataset.from_json`).
-        protocol: evaluation protocol.
-        lexicons: lexicon name (``full``, ``strong``, ...) -> file.
+        protocol: evaluation protocol; its figures come first.
+        lexicons: lexicon name (``full``, ``strong``, ...) -> word file, or folder with one for each image.
         license: licence as published.
         source: where the publisher offers it.
         rec_charset: characters that the numbers of ``rec`` stand for; ``None`` for the 95 printable ASCII characters.
+        lexicon_pairs: lexicon name -> file with the spellings of its words, where there is one.
+        more_protocols: protocols it is scored by besides ``protocol``.
     """
 
     name: str
@@ -56,6 +58,8 @@ class DatasetEntry:
     license: str = ""
     source: str = ""
     rec_charset: Charset | None = None
+    lexicon_pairs: Mapping[str, Path] = field(default_factory=dict)
+    more_protocols: tuple[str, ...] = ()
 
 
 _REGISTERED: dict[str, DatasetEntry] = {}
@@ -71,6 +75,8 @@ def register_dataset(
     license: str = "",
     source: str = "",
     rec_charset: Charset | None = None,
+    lexicon_pairs: Mapping[str, str | os.PathLike[str]] | None = None,
+    more_protocols: Sequence[str] = (),
 ) -> None:
     """Give a dataset a name. Relative paths are relative to the datasets root at the time of use.
 
@@ -79,10 +85,12 @@ def register_dataset(
         annotation_file: the COCO-style JSON; need not exist yet.
         image_root: its image folder.
         protocol: evaluation protocol.
-        lexicons: lexicon name -> file.
+        lexicons: lexicon name -> file or folder.
         license: licence as published.
         source: where the publisher offers it.
         rec_charset: see :class:`DatasetEntry`.
+        lexicon_pairs: likewise.
+        more_protocols: likewise.
 
     Raises:
         DataError: the name is taken by another dataset.
@@ -96,6 +104,8 @@ def register_dataset(
         license,
         source,
         rec_charset,
+        {key: Path(value) for key, value in (lexicon_pairs or {}).items()},
+        tuple(more_protocols),
     )
     if _REGISTERED.setdefault(name, entry) != entry:
         raise DataError(f"dataset name {name!r} is already registered for {_REGISTERED[name].annotation_file}")
@@ -116,7 +126,8 @@ def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLik
 
     Args:
         name_or_path: looked up in that order. A folder holds ``annotations.json``, ``images/`` and, if wanted,
-            ``card.json`` with ``protocol``, ``lexicons`` (name -> file in the folder), ``license`` and ``source``.
+            ``card.json`` with ``protocol`` (a name or a list of names), ``lexicons`` (name -> file or folder in the
+            folder, or ``{"words": ..., "pairs": ...}``), ``license`` and ``source``.
         root: instead of :func:`datasets_root`.
 
     Returns:
@@ -135,6 +146,7 @@ def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLik
             annotation_file=base / entry.annotation_file,
             image_root=None if entry.image_root is None else base / entry.image_root,
             lexicons={key: base / value for key, value in entry.lexicons.items()},
+            lexicon_pairs={key: base / value for key, value in entry.lexicon_pairs.items()},
         )
     path = Path(text).expanduser()
     for folder in (path, base / path):
@@ -192,20 +204,34 @@ def _folder_entry(folder: Path) -> DatasetEntry:
         return DatasetEntry(name=name, annotation_file=annotation_file)
     try:
         card = json.loads(card_file.read_text(encoding="utf-8-sig"))
-        lexicons = {str(key): folder / str(value) for key, value in dict(card.get("lexicons") or {}).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        files = {str(key): _lexicon_files(value) for key, value in dict(card.get("lexicons") or {}).items()}
+        named = card.get("protocol") or DEFAULT_PROTOCOL
+        protocols = [named] if isinstance(named, str) else [str(name) for name in named]
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise DataError(f"{card_file}: not a valid dataset card: {error}") from error
-    for lexicon in lexicons.values():
+    lexicons = {key: folder / words for key, (words, _) in files.items()}
+    pairs = {key: folder / listed for key, (_, listed) in files.items() if listed is not None}
+    for lexicon in [*lexicons.values(), *pairs.values()]:
         if not lexicon.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{card_file}: lexicon {lexicon} lies outside the dataset's folder")
     return DatasetEntry(
         name=name,
         annotation_file=annotation_file,
-        protocol=str(card.get("protocol") or DEFAULT_PROTOCOL),
+        protocol=protocols[0],
         lexicons=lexicons,
         license=str(card.get("license") or ""),
         source=str(card.get("source") or ""),
+        lexicon_pairs=pairs,
+        more_protocols=tuple(protocols[1:]),
     )
+
+
+def _lexicon_files(value: object) -> tuple[str, str | None]:
+    """(words, pairs) of one lexicon of a card: a name, or an object with both."""
+    if not isinstance(value, Mapping):
+        return str(value), None
+    pairs = value.get("pairs")
+    return str(value["words"]), None if pairs is None else str(pairs)
 
 
 def _register_builtin(table: Sequence[tuple[str, str, str, str]]) -> None:

@@ -234,7 +234,8 @@ class EvaluationCallback(L.Callback):
             )
             for logger in trainer.loggers:
                 logger.log_metrics({f"{name}/{k}": v for k, v in figures.items()}, trainer.global_step)
-        mean = sum(f["detection/hmean"] + f["end_to_end/hmean"] for f in results.values()) / (2 * len(results))
+        hmeans = [f[key] for f in results.values() for key in ("detection/hmean", "end_to_end/hmean") if key in f]
+        mean = sum(hmeans) / len(hmeans)
         if mean > self.best:
             self.best = mean
             try:

@@ -1,4 +1,4 @@
-"""Run a model over a test set and score it with the protocol that the dataset declares."""
+"""Run a model over a test set and score it with every protocol and lexicon that the dataset declares."""
 
 import logging
 from collections.abc import Iterable
@@ -15,7 +15,10 @@ from fasttcm.data.catalog import DatasetEntry
 from fasttcm.data.coco import TextDataset
 from fasttcm.data.loading import build_test_loader
 from fasttcm.engine.build import TestDatasets, build_test_mapper
-from fasttcm.evaluation import Lexicon, Result, score, targets_to_json
+from fasttcm.evaluation import Lexicon, Protocol, Result, targets_to_json
+from fasttcm.evaluation.lexicon_files import load_lexicon
+from fasttcm.evaluation.protocol import find_rules
+from fasttcm.evaluation.run import NONE, score_with_lexicons
 from fasttcm.structures import Sample
 
 __all__ = ["Evaluation", "check_expected", "evaluate_dataset", "evaluate_model", "figures"]
@@ -28,7 +31,7 @@ class Evaluation:
     """One dataset, scored.
 
     Attributes:
-        results: by lexicon, ``none`` first.
+        results: by lexicon, ``none`` first; those of further protocols with the protocol before it: ``mmocr/none``.
         ground_truth: the JSON that was scored against.
         predictions: the JSON that was scored.
         failed: one line for every image that could not be read; its words count as missed.
@@ -60,6 +63,7 @@ def evaluate_dataset(
         rank=rank,
         world_size=world,
     )
+    lexicons = _lexicons(entry, dataset)  # before the long part: a missing file should not cost a prediction run
     model.eval()
     predictions, failed = _predict(model, loader, total=len(dataset), progress=progress and rank == 0)
     if world > 1:
@@ -77,13 +81,24 @@ def evaluate_dataset(
         ]
     }
     found = {"images": [predictions[r.image_id] for r in records if r.image_id in predictions]}
-    lexicons: dict[str, Lexicon | None] = {"none": None}
-    lexicons |= {name: Lexicon.from_files(file) for name, file in entry.lexicons.items()}
-    results = {
-        name: score(ground_truth, found, protocol=entry.protocol, lexicon=lexicon, confidence=cfg.TEST.CONFIDENCE)
-        for name, lexicon in lexicons.items()
-    }
+    results: dict[str, Result] = {}
+    for protocol in (entry.protocol, *entry.more_protocols):
+        prefix = "" if protocol == entry.protocol else f"{protocol}/"
+        usable = lexicons if isinstance(find_rules(protocol), Protocol) else {}
+        scored = score_with_lexicons(ground_truth, found, usable, protocol=protocol, confidence=cfg.TEST.CONFIDENCE)
+        results |= {prefix + name: result for name, result in scored.items()}
     return Evaluation(results, ground_truth, found, failed)
+
+
+def _lexicons(entry: DatasetEntry, dataset: TextDataset) -> dict[str, Lexicon | dict[str, Lexicon]]:
+    """Every lexicon the dataset declares, by name."""
+    if not entry.lexicons:
+        return {}
+    image_ids = [dataset[i].image_id for i in range(len(dataset))]
+    return {
+        name: load_lexicon(file, entry.lexicon_pairs.get(name), image_ids=image_ids)
+        for name, file in entry.lexicons.items()
+    }
 
 
 @torch.inference_mode()
@@ -106,15 +121,20 @@ def _predict(
 
 
 def figures(evaluation: Evaluation) -> dict[str, float]:
-    """Flat figures of a scored dataset: ``detection/hmean``, ``end_to_end/hmean``, ``end_to_end_full/hmean``, ..."""
+    """Flat figures of a scored dataset: ``detection/hmean``, ``end_to_end/hmean``, ``end_to_end_full/hmean``, ...
+
+    Those of a further protocol start with its name: ``mmocr/detection/hmean``. A detection-only protocol gives
+    ``detection/...`` alone.
+    """
     flat: dict[str, float] = {}
-    none = evaluation.results["none"]
-    for key in ("precision", "recall", "hmean"):
-        flat[f"detection/{key}"] = getattr(none.detection, key)
     for name, result in evaluation.results.items():
-        group = "end_to_end" if name == "none" else f"end_to_end_{name}"
-        for key in ("precision", "recall", "hmean"):
-            flat[f"{group}/{key}"] = getattr(result.end_to_end, key)
+        protocol, slash, lexicon = name.rpartition("/")
+        groups = {f"{protocol}{slash}detection": result.detection} if lexicon == NONE else {}
+        if result.end_to_end is not None:
+            suffix = "" if lexicon == NONE else f"_{lexicon}"
+            groups[f"{protocol}{slash}end_to_end{suffix}"] = result.end_to_end
+        for group, values in groups.items():
+            flat |= {f"{group}/{key}": getattr(values, key) for key in ("precision", "recall", "hmean")}
     return flat
 
 

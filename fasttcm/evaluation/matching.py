@@ -1,11 +1,12 @@
 """Which detection finds which word: the greedy matching every IoU protocol shares (SPEC ``evaluation`` section 1)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Matching", "match_greedily", "swallowed_detections"]
+__all__ = ["Matching", "first_free", "match_greedily", "swallowed_detections"]
 
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -67,12 +68,27 @@ def match_greedily(
         dont_care_overlap: strict lower bound of the share that makes a detection don't care.
     """
     det_dont_care = swallowed_detections(covered, gt_dont_care, dont_care_overlap)
-    free = ~det_dont_care
-    passes = iou > iou_threshold
-    pairs = []
-    for g in np.flatnonzero(~gt_dont_care & passes.any(axis=1)):
-        hits = np.flatnonzero(passes[g] & free)
-        if len(hits):
-            pairs.append((int(g), int(hits[0])))
-            free[hits[0]] = False
+    rows, columns = ((iou > iou_threshold) & ~gt_dont_care[:, None] & ~det_dont_care).nonzero()
+    pairs = first_free(zip(rows.tolist(), columns.tolist(), strict=True))
     return Matching(pairs, gt_dont_care, det_dont_care)
+
+
+def first_free(passing: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give each ground truth the first detection that is still free.
+
+    Args:
+        passing: (ground truth, detection) pairs that may match, in the order of the ground truths and, for each, of
+            the detections.
+
+    Returns:
+        The pairs that do, in the same order.
+    """
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    last = -1
+    for g, d in passing:
+        if g != last and d not in taken:
+            pairs.append((g, d))
+            taken.add(d)
+            last = g
+    return pairs

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from fasttcm.errors import ConfigError
+from fasttcm.evaluation.detection_protocol import DETECTION_PROTOCOLS, DetectionProtocol
 
-__all__ = ["PROTOCOLS", "Protocol", "find_protocol"]
+__all__ = ["PROTOCOLS", "Protocol", "find_protocol", "find_rules"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Protocol:
         shortest_word: characters a dictionary word needs at least.
         strip_texts: white space around a transcription does not count.
         simple_polygons: the published script refuses outlines that cross themselves.
+        corners: points per outline in the published archives, longer ones become rotated rectangles; ``None``: any.
+        empty_texts: the published script can compare an empty ground-truth text with what was read.
     """
 
     name: str
@@ -31,24 +34,40 @@ class Protocol:
     shortest_word: int = 3
     strip_texts: bool = True
     simple_polygons: bool = True
+    corners: int | None = None
+    empty_texts: bool = True
 
 
-PROTOCOLS = {
+TEXT_PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("totaltext", word_spotting=True),
         Protocol("ctw1500"),
         Protocol("inversetext"),
         Protocol("custom"),
-        Protocol("icdar2015", strip_texts=False, simple_polygons=False),
+        Protocol("icdar2015", strip_texts=False, simple_polygons=False, corners=4, empty_texts=False),
     )
 }
-"""The published protocols by name. ``custom`` is the curve script without word spotting, for any other set."""
+"""Protocols that also compare transcriptions."""
+
+PROTOCOLS: dict[str, Protocol | DetectionProtocol] = {**TEXT_PROTOCOLS, **DETECTION_PROTOCOLS}
+"""The published protocols by name. ``custom`` is the curve script without word spotting, for any other set; ``db*``
+and ``mmocr*`` look at places only."""
 
 
 def find_protocol(protocol: str | Protocol) -> Protocol:
+    """The protocol with transcriptions of that name, or the value itself; raises ConfigError otherwise."""
+    rules = find_rules(protocol)
+    if isinstance(rules, DetectionProtocol):
+        raise ConfigError(
+            f"protocol {rules.name!r} compares places only; with transcriptions: {', '.join(TEXT_PROTOCOLS)}"
+        )
+    return rules
+
+
+def find_rules(protocol: str | Protocol | DetectionProtocol) -> Protocol | DetectionProtocol:
     """The protocol of that name, or the value itself; raises ConfigError with the known names otherwise."""
-    if isinstance(protocol, Protocol):
+    if isinstance(protocol, Protocol | DetectionProtocol):
         return protocol
     if protocol not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")

@@ -8,7 +8,11 @@ __all__ = ["Figures", "ImagePass", "ImageResult", "Match", "Result", "total"]
 
 
 class Match(NamedTuple):
-    """A ground truth (index), the detection that found it (index), their IoU, and whether the text is right."""
+    """A ground truth (index), the detection that found it (index), their IoU, and whether the text is right.
+
+    Detection-only protocols compare no texts: there ``text_correct`` is true. Those that match groups list every pair
+    of a group.
+    """
 
     gt: int
     det: int
@@ -21,23 +25,32 @@ class Figures:
     """Counts and the figures that follow from them, unrounded.
 
     Attributes:
-        matched: ground truths found (end-to-end: and read rightly).
+        matched: ground truths found (end-to-end: and read rightly); with a fraction where a protocol gives part credit.
         ground_truth: ground truths that count.
         predicted: detections that count.
+        earned: what the detections earned, where that differs from ``matched`` (DetEval's groups).
+        vacuous: with no ground truth that counts, recall is 1, and precision 1 or 0 as nothing or something was found.
     """
 
-    matched: int
+    matched: float
     ground_truth: int
     predicted: int
+    earned: float | None = None
+    vacuous: bool = False
 
     @property
     def precision(self) -> float:
         """Share of the detections that are right; 0 without any."""
-        return self.matched / self.predicted if self.predicted else 0.0
+        if self.vacuous and not self.ground_truth:
+            return 0.0 if self.predicted else 1.0
+        right = self.matched if self.earned is None else self.earned
+        return right / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
         """Share of the ground truths that were found; 0 without any."""
+        if self.vacuous and not self.ground_truth:
+            return 1.0
         return self.matched / self.ground_truth if self.ground_truth else 0.0
 
     @property
@@ -46,7 +59,7 @@ class Figures:
         return _harmonic_mean(self.precision, self.recall)
 
     def to_dict(self) -> dict[str, float | int]:
-        """Figures and counts."""
+        """Figures and counts; ``earned`` only where it is not ``matched``."""
         return {
             "precision": self.precision,
             "recall": self.recall,
@@ -54,6 +67,7 @@ class Figures:
             "matched": self.matched,
             "ground_truth": self.ground_truth,
             "predicted": self.predicted,
+            **({} if self.earned is None else {"earned": self.earned}),
         }
 
 
@@ -68,6 +82,9 @@ class ImagePass:
         det_dont_care: detections inside don't-care areas.
         misses: ground truths without a match.
         false_alarms: detections without a match.
+        rates: (precision, recall, hmean) where a protocol has its own rule for images in which nothing is found or
+            counts; ``None``: they follow from the counts.
+        average_precision: of this image, for protocols that rank detections.
     """
 
     counts: Figures
@@ -76,15 +93,21 @@ class ImagePass:
     det_dont_care: list[int]
     misses: list[int]
     false_alarms: list[int]
+    rates: tuple[float, float, float] | None = None
+    average_precision: float | None = None
 
     @property
     def recall(self) -> float:
         """Recall of this image; 1 when nothing had to be found."""
+        if self.rates:
+            return self.rates[1]
         return self.counts.recall if self.counts.ground_truth else 1.0
 
     @property
     def precision(self) -> float:
         """Precision of this image; 1 when nothing had to be found and nothing was."""
+        if self.rates:
+            return self.rates[0]
         if self.counts.ground_truth:
             return self.counts.precision
         return 0.0 if self.counts.predicted else 1.0
@@ -92,7 +115,7 @@ class ImagePass:
     @property
     def hmean(self) -> float:
         """Harmonic mean of this image's precision and recall."""
-        return _harmonic_mean(self.precision, self.recall)
+        return self.rates[2] if self.rates else _harmonic_mean(self.precision, self.recall)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; matches are ``[gt, det, iou, text_correct]``."""
@@ -106,6 +129,7 @@ class ImagePass:
             "det_dont_care": self.det_dont_care,
             "misses": self.misses,
             "false_alarms": self.false_alarms,
+            **({} if self.average_precision is None else {"average_precision": self.average_precision}),
         }
 
 
@@ -115,7 +139,7 @@ class ImageResult:
 
     Attributes:
         detection: the pass that looks at places only.
-        end_to_end: the pass that also compares transcriptions.
+        end_to_end: the pass that also compares transcriptions; ``None`` for a detection-only protocol.
         references: the ground-truth texts as compared (normalised by word spotting).
         kept: predictions that were scored, in order.
         read: their transcriptions as compared (after the lexicon).
@@ -124,7 +148,7 @@ class ImageResult:
     """
 
     detection: ImagePass
-    end_to_end: ImagePass
+    end_to_end: ImagePass | None
     references: list[str]
     kept: list[int]
     read: list[str]
@@ -135,7 +159,7 @@ class ImageResult:
         """Plain JSON values."""
         return {
             "detection": self.detection.to_dict(),
-            "end_to_end": self.end_to_end.to_dict(),
+            "end_to_end": None if self.end_to_end is None else self.end_to_end.to_dict(),
             "references": self.references,
             "kept": self.kept,
             "read": self.read,
@@ -150,40 +174,62 @@ class Result:
 
     Attributes:
         detection: figures over places, micro-averaged over images.
-        end_to_end: figures over places and transcriptions.
+        end_to_end: figures over places and transcriptions; ``None`` for a detection-only protocol.
         images: details by image id (as text), in the order of the ground truth.
         protocol: name of the protocol.
         flavour: name of the project whose path was followed, or ``None``.
         lexicon: whether readings were replaced by lexicon words.
+        sweep: figures by score threshold, for protocols that try several.
+        threshold: the one of them whose figures and images these are.
+        average_precision: of the set, for protocols that rank detections.
     """
 
     detection: Figures
-    end_to_end: Figures
+    end_to_end: Figures | None
     images: dict[str, ImageResult] = field(default_factory=dict)
     protocol: str = ""
     flavour: str | None = None
     lexicon: bool = False
+    sweep: dict[float, Figures] = field(default_factory=dict)
+    threshold: float | None = None
+    average_precision: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values with full floats."""
+        """Plain JSON values with full floats; a sweep and an average precision only where the protocol has them."""
+        extras: dict[str, Any] = {}
+        if self.sweep:
+            extras["threshold"] = self.threshold
+            extras["sweep"] = [{"threshold": key, **figures.to_dict()} for key, figures in self.sweep.items()]
+        if self.average_precision is not None:
+            extras["average_precision"] = self.average_precision
         return {
             "protocol": self.protocol,
             "flavour": self.flavour,
             "lexicon": self.lexicon,
             "detection": self.detection.to_dict(),
-            "end_to_end": self.end_to_end.to_dict(),
+            "end_to_end": None if self.end_to_end is None else self.end_to_end.to_dict(),
+            **extras,
             "images": {key: image.to_dict() for key, image in self.images.items()},
         }
 
 
-def total(figures: Iterable[Figures]) -> Figures:
-    """Sum of the counts: the micro average. Per-image figures never enter it."""
-    matched = ground_truth = predicted = 0
+def total(figures: Iterable[Figures], *, vacuous: bool = False) -> Figures:
+    """Sum of the counts: the micro average. Per-image figures never enter it.
+
+    Args:
+        figures: of the images.
+        vacuous: see :class:`Figures`, for the sum.
+    """
+    matched: float = 0
+    earned: float | None = None
+    ground_truth = predicted = 0
     for counts in figures:
         matched += counts.matched
         ground_truth += counts.ground_truth
         predicted += counts.predicted
-    return Figures(matched, ground_truth, predicted)
+        if counts.earned is not None:
+            earned = (earned or 0.0) + counts.earned
+    return Figures(matched, ground_truth, predicted, earned, vacuous)
 
 
 def _harmonic_mean(precision: float, recall: float) -> float:

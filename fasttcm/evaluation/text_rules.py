@@ -1,5 +1,7 @@
 """When a transcription counts as right, and which words have to be read at all (SPEC ``evaluation`` section 3)."""
 
+import re
+
 from fasttcm.evaluation.protocol import Protocol
 
 __all__ = ["in_dictionary", "is_dont_care", "is_right", "normalize_word", "reference_text"]
@@ -23,6 +25,10 @@ DICTIONARY_RANGES = (
 NOT_LETTERS = "\u00d7\u00f7\u0387"
 """Multiplication sign, division sign and Greek middle dot: inside the ranges, yet no letters."""
 
+_DICTIONARY_WORD = re.compile(
+    f"(?:(?![{NOT_LETTERS}])[{''.join(f'{re.escape(low)}-{re.escape(high)}' for low, high in DICTIONARY_RANGES)}])*"
+)
+
 _TO_SPACES = str.maketrans(dict.fromkeys(NORMALIZED_MARKS, " "))
 
 
@@ -38,7 +44,7 @@ def in_dictionary(text: str, shortest: int) -> bool:
     word = normalize_word(text)
     if " " in word or len(word) < shortest:
         return False
-    return all(c not in NOT_LETTERS and any(low <= c <= high for low, high in DICTIONARY_RANGES) for c in word)
+    return _DICTIONARY_WORD.fullmatch(word) is not None
 
 
 def is_dont_care(text: str, protocol: Protocol, *, end_to_end: bool) -> bool:

@@ -22,19 +22,25 @@ from fasttcm.geometry.polygons import (
     rasterize_polygons,
     shrink_polygon,
 )
+from fasttcm.geometry.polyiou import boxes_overlap, outline_boxes, polyiou, polyiou_matrix, signed_areas
 
 __all__ = [
     "bernstein_basis",
     "bezier_points",
     "beziers_to_polygons",
+    "boxes_overlap",
     "clip_polygon_to_image",
     "fit_bezier",
     "is_simple",
+    "outline_boxes",
     "polygon_area",
     "polygon_box",
     "polygon_perimeter",
     "polygon_to_bezier",
+    "polyiou",
+    "polyiou_matrix",
     "rasterize_polygons",
     "sample_sides",
     "shrink_polygon",
+    "signed_areas",
 ]

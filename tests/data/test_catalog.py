@@ -89,7 +89,30 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         resolve_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("card", ["{", "[1]", '{"lexicons": 5}', '{"lexicons": {"full": "../../secret"}}'])
+def test_a_card_may_name_several_protocols_and_pair_files(write_dataset: Write, tmp_path: Path) -> None:
+    write_dataset([])
+    card = {
+        "protocol": ["icdar2015", "mmocr"],
+        "lexicons": {"weak": {"words": "w.txt", "pairs": "p.txt"}, "generic": {"words": "g.txt"}, "strong": "voc"},
+    }
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    entry = resolve_dataset(tmp_path)
+    assert (entry.protocol, entry.more_protocols) == ("icdar2015", ("mmocr",))
+    assert entry.lexicons == {"weak": tmp_path / "w.txt", "generic": tmp_path / "g.txt", "strong": tmp_path / "voc"}
+    assert entry.lexicon_pairs == {"weak": tmp_path / "p.txt"}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        '{"protocol": 5}',
+        '{"lexicons": {"full": {"words": "w", "pairs": "../p"}}}',
+        "{",
+        "[1]",
+        '{"lexicons": 5}',
+        '{"lexicons": {"full": "../../secret"}}',
+    ],
+)
 def test_bad_card_is_named(write_dataset: Write, tmp_path: Path, card: str) -> None:
     write_dataset([])
     (tmp_path / "card.json").write_text(card)
