@@ -12,7 +12,11 @@ COLUMNS = ("", "task", "precision", "recall", "hmean", "matched", "ground truth"
 
 
 def results_table(results: Mapping[str, Result], *, title: str = "") -> Table:
-    """A terminal table: one detection and, where texts are compared, one end-to-end row per result, in per cent."""
+    """A terminal table in per cent: one detection and, where texts are compared, one end-to-end row per result.
+
+    A result with a lexicon among others has no detection row: the lexicon removes predictions, so its detection
+    figures mean nothing beside those without.
+    """
     table = Table(title=title or None)
     for number, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if number < 2 else "right")
@@ -45,7 +49,7 @@ def _rows(results: Mapping[str, Result]) -> list[list[str]]:
         [name, task, *_cells(figures)]
         for name, result in results.items()
         for task, figures in (("detection", result.detection), ("end-to-end", result.end_to_end))
-        if figures is not None
+        if figures is not None and not (task == "detection" and result.lexicon and len(results) > 1)
     ]
 
 
