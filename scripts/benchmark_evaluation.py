@@ -5,7 +5,6 @@ that would take minutes run on a part, and their time is scaled as the table say
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from fasttcm.geometry import polyiou
 
 LETTERS = "eeeeaaaiiooutttnnnsssrrrhhldcmpgbfvwkyxqz"
 CELL, CELLS_A_ROW = np.array([256.0, 180.0]), 5
+SMALL_RATIO = 20  # below it the table shows one decimal
 COLUMNS = ("step", "size", "plain, s", "fasttcm, s", "ratio")
 MEMORY_COLUMNS = ("images", "words", "JSON, MB", "imports alone, MB", "peak memory, MB", "seconds")
 
@@ -44,7 +44,9 @@ class Row(NamedTuple):
 
     def cells(self) -> list[str]:
         """Texts of the table."""
-        return [self.step, self.size, f"{self.plain:.3g}", f"{self.ours:.3g}", f"{self.plain / self.ours:.0f} x"]
+        ratio = self.plain / self.ours
+        digits = 1 if ratio < SMALL_RATIO else 0
+        return [self.step, self.size, f"{self.plain:.3g}", f"{self.ours:.3g}", f"{ratio:.{digits}f} x"]
 
 
 def side_by_side(
@@ -278,8 +280,12 @@ def measure_memory(ground_truth: str, predictions: str) -> None:
 
 
 def peak_memory() -> float:
-    """Largest resident size of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3  # Linux counts kilobytes
+    """Largest resident size of this process so far, in MB (Linux).
+
+    Not getrusage's figure, which a child takes over from the process that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool) -> None:

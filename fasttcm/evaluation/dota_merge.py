@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fasttcm.errors import ConfigError, DataError
 from fasttcm.evaluation.dota_files import Detections, read_task1
+from fasttcm.evaluation.dota_json import dota_detections_from_json
 from fasttcm.geometry import boxes_overlap, outline_boxes, polyiou, signed_areas
 
 __all__ = ["MERGE_RULES", "MergeRule", "Tile", "merge_tiles", "parse_tile_name", "suppress"]
@@ -70,8 +71,8 @@ def merge_tiles(
     """Merge detections of tiles.
 
     Args:
-        tiles: by class, or the folder that holds ``Task1_<class>.txt`` files; tiles are named
-            ``<image>__<rate>__<x>___<y>``.
+        tiles: by class, the folder that holds ``Task1_<class>.txt`` files, or a JSON file
+            (:mod:`fasttcm.evaluation.dota_json`); tiles are named ``<image>__<rate>__<x>___<y>``.
         rule: a key of :data:`MERGE_RULES` or a :class:`MergeRule`. The default is the script for large sets.
 
     Returns:
@@ -86,7 +87,8 @@ def merge_tiles(
             raise ConfigError(f"unknown merge rule {rule!r}; known are {', '.join(MERGE_RULES)}")
         rule = MERGE_RULES[rule]
     if not isinstance(tiles, Mapping):
-        tiles = read_task1(tiles, check_name=parse_tile_name)
+        from_json = Path(tiles).is_file()
+        tiles = dota_detections_from_json(tiles) if from_json else read_task1(tiles, check_name=parse_tile_name)
     places = {name: parse_tile_name(name) for found in tiles.values() for name in found.images}
     return {label: _merge_class(found, places, rule) for label, found in tiles.items()}
 

@@ -27,6 +27,18 @@ def test_overlaps_of_squares_by_hand():
     assert coverage(common, second.areas).tolist() == [[0.5, 1, 0], [0, 0, 0]]
 
 
+def test_polygons_of_many_images_are_prepared_like_those_of_one():
+    groups = [[SQUARE + i, BOW_TIE * (i + 1)][: i % 3] for i in range(200)]
+    for repaired in (False, True):
+        prepared = list(Regions.of_groups(groups, repaired_areas=repaired))
+        assert [len(regions) for regions in prepared] == [len(group) for group in groups]
+        for group, regions in zip(groups, prepared, strict=True):
+            alone = Regions.of(group, repaired_areas=repaired)
+            assert regions.areas.tolist() == alone.areas.tolist()
+            np.testing.assert_array_equal(regions.bounds, alone.bounds)
+    assert list(Regions.of_groups([])) == []
+
+
 def test_a_bow_tie_has_no_shoelace_area_but_an_even_odd_one():
     published, repaired = Regions.of([BOW_TIE]), Regions.of([BOW_TIE], repaired_areas=True)
     assert (published.areas[0], repaired.areas[0]) == (0, 50)
