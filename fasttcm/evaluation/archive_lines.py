@@ -98,13 +98,15 @@ def parse_line(line: str, *, layout: Layout, text_required: bool) -> Line:
     return Line(points, unquote(text), mended)
 
 
-def quote(text: str) -> str:
+def quote(text: str, *, stripped: bool) -> str:
     """What has to be written so that ``text`` is read back by :func:`parse_line`.
 
-    Line breaks become spaces. Only a text that stands in double quotes itself is put in quotes.
+    Line breaks become spaces. Only a text that stands in double quotes itself is put in quotes; where the layout's
+    reader takes white space off first (``stripped``), also one with white space around its quotes.
     """
     text = re.sub(r"[\r\n]+", " ", text)
-    if unquote(text) == text:
+    seen = text.strip() if stripped else text
+    if unquote(seen) == seen:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

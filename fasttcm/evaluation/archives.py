@@ -242,7 +242,8 @@ def _lines(
                 polygon = polygon[::-1]
             values = polygon.reshape(-1).tolist()
             numbers = [str(int(v)) if v == int(v) and not fractional else repr(v) for v in values]
-            written = text.replace("\r", " ").replace("\n", " ") if style.archives else quote(text)
+            flat = text.replace("\r", " ").replace("\n", " ")
+            written = flat if style.archives else quote(text, stripped=layout.name == "curve")
             lines.append(",".join(numbers) + (",####" if layout.name == "curve" else ",") + written)
     return lines, np.flatnonzero(~good).tolist()
 
