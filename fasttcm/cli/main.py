@@ -37,7 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 done but for some inputs, 2 a mistake, 130 Ctrl-C."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and hasattr(options, "config_file") and not any(word.startswith("--") for word in rest):
+        options.overrides += rest  # KEY VALUE pairs on both sides of an option, which argparse gives up on
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _configure_logging()
     try:
         return int(options.run(options) or 0)

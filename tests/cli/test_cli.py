@@ -102,6 +102,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert len(lines) == 1 and message.format(**known) in lines[0] and "Traceback" not in error
 
 
+def test_settings_may_stand_on_both_sides_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "MODEL.WEIGHTS", "none.safetensors", "--device", "cpu", "SEED", "3"]) == 2
+    assert "none.safetensors" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", "MODEL.WEIGHTS", "none.safetensors", "--devise", "cpu"])
+    assert stop.value.code == 2 and "--devise" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS"):
         main(["--debug", "eval"])
