@@ -12,6 +12,7 @@ from fasttcm.errors import ConfigError, DataError
 __all__ = ["add_parser", "run"]
 
 LEXICONS = ("none", "full", "strong", "weak", "generic")
+DOTA_VERSIONS = {"dota1.0": "1.0", "dota1.5": "1.5"}
 PAGE = "index.html"
 SHOWN_REPAIRS = 5
 
@@ -21,10 +22,12 @@ EXAMPLES = """examples:
       --lexicon full --lexicon-path totaltext/weak_voc_new.txt --pairs totaltext/weak_voc_pair_list.txt
   fasttcm score --ground-truth gt_icdar2015.zip --predictions det.zip --protocol icdar2015 --flavour script \\
       --lexicon strong --lexicon-path icdar2015/new_strong_lexicon/ --json figures.json
+  fasttcm score --ground-truth labelTxt/ --predictions Task1_tiles/ --protocol dota1.0 --merge result_merge
 
 formats, recognised by content:
   our JSON {"images": [{"id", "width", "height", "words": [{"points", "text", "score"}]}]}, COCO-style JSON,
-  AdelaiDet's text_results.json, a published gt_*.zip or det.zip, a folder of text files; see docs/evaluation.md
+  AdelaiDet's text_results.json, a published gt_*.zip or det.zip, a folder of text files; see docs/evaluation.md;
+  DOTA: the folder of <image>.txt annotations and the folder of Task1_<class>.txt detections
 
 exit code: 0 done, 1 a picture of the report could not be read, 2 a mistake in a file or option (one line says where)
 """
@@ -42,7 +45,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         default="totaltext",
         metavar="NAME",
         help="totaltext (default), ctw1500, inversetext, icdar2015, custom; places only: db, db_deteval, "
-        "db_icdar2013, db_mtwi2018, db_script, db_script_ranked, mmocr, mmocr_ic13",
+        "db_icdar2013, db_mtwi2018, db_script, db_script_ranked, mmocr, mmocr_ic13; oriented boxes: dota1.0, dota1.5",
     )
     parser.add_argument(
         "--flavour",
@@ -63,6 +66,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--report-images", type=int, default=60, metavar="N", help="images on the report's page (default 60)"
     )
+    parser.add_argument("--metric", default="voc07", choices=("voc07", "area"), help="DOTA's average precision")
+    parser.add_argument(
+        "--merge",
+        choices=("result_merge", "result_merge_multi_process"),
+        help="DOTA: PRED are tiles, merge them as that script does (suppression above 0.3 and 0.1)",
+    )
     return parser
 
 
@@ -72,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
     from fasttcm.evaluation.report import figures_table
     from fasttcm.evaluation.run import headline, published_lines, results_json, score_with_lexicons
 
+    if options.protocol in DOTA_VERSIONS:
+        return _run_dota(options)
     _check(options)
     truth = load_words(options.ground_truth, role="ground truth", strict=options.strict)
     found = align_ids(truth, load_words(options.predictions, role="predictions", strict=options.strict))
@@ -117,6 +128,33 @@ def run(options: argparse.Namespace) -> int:
     for line in problems:
         console.print(line, style="red", markup=False, highlight=False)
     return 1 if problems else 0
+
+
+def _run_dota(options: argparse.Namespace) -> int:
+    """Print average precision by class; files and folders as the DOTA development kit has them."""
+    from rich.table import Table
+
+    from fasttcm.evaluation import merge_tiles, score_dota
+
+    for name in ("flavour", "lexicon_path", "pairs", "confidence", "archive", "report", "images"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} does not go with --protocol {options.protocol}")
+    found = merge_tiles(options.predictions, rule=options.merge) if options.merge else options.predictions
+    version = DOTA_VERSIONS[options.protocol]
+    result = score_dota(options.ground_truth, found, version=version, metric=options.metric, strict=options.strict)
+    table = Table(title=f"{options.protocol}, {options.metric}")
+    table.add_column("class")
+    table.add_column("average precision", justify="right")
+    for name, figures in result.classes.items():
+        table.add_row(name, f"{100 * figures.average_precision:.2f}")
+    table.add_section()
+    table.add_row("mean", f"{100 * result.mean_average_precision:.2f}")
+    console = wide_console()
+    console.print(table)
+    console.print(f"mAP: {result.mean_average_precision}", highlight=False)
+    if options.json:
+        _write(Path(options.json), json.dumps(result.to_dict(), indent=1))
+    return 0
 
 
 def _print_repairs(console: Any, source: str, repairs: list[str]) -> None:
