@@ -61,8 +61,8 @@ def _from_zip(path: Path, archive: zipfile.ZipFile) -> Iterator[TextFile]:
     _check_amount(path, len(members), sum(member.file_size for member in members))
     seen = set()
     for member in members:
-        name = member.filename
-        if ".." in PurePosixPath(name).parts or name.startswith("/") or "\\" in name or ":" in name:
+        name = member.filename.replace("\\", "/")  # some Windows programs write their own separator
+        if ".." in PurePosixPath(name).parts or name.startswith("/") or ":" in name:
             raise DataError(f"{path}: member {name!r} points out of the archive; pack it again")
         if member.is_dir() or _is_litter(name):
             continue

@@ -170,10 +170,16 @@ def test_an_empty_submission_is_one(tmp_path):
         read_archive(path, role="ground truth")
 
 
-@pytest.mark.parametrize("name", ["../1.txt", "a/../../1.txt", "/1.txt", "..\\1.txt", "C:/1.txt"])
+@pytest.mark.parametrize("name", ["../1.txt", "a/../../1.txt", "/1.txt", "..\\1.txt", "\\1.txt", "C:/1.txt"])
 def test_members_that_point_out_of_the_archive_are_refused(tmp_path, name):
     with pytest.raises(DataError, match="points out of the archive"):
         read_archive(pack(tmp_path / "a.zip", {name: CURVE_LINE}), role="predictions")
+
+
+def test_windows_separators_are_folders(tmp_path):
+    path = pack(tmp_path / "a.zip", {"det\\0000001.txt": CURVE_LINE + "\r\n"})
+    (image,) = read_archive(path, role="predictions")["images"]
+    assert image["id"] == 1 and len(image["words"]) == 1
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
