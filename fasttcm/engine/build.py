@@ -57,13 +57,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def build_backbone(cfg: CfgNode, *, weights: bool = True) -> Backbone:
-    """The pyramid over the backbone named by ``MODEL.BACKBONE.NAME``.
+def build_backbone(cfg: CfgNode, *, weights: bool = True, pyramid: bool = True) -> Backbone:
+    """The backbone named by ``MODEL.BACKBONE.NAME``, under a pyramid for the heads that expect one.
 
     Args:
         cfg: the configuration.
         weights: ``False`` initialises at random whatever the configuration names, for a model whose weights come
             from a checkpoint.
+        pyramid: ``True`` for the levels ``p2``, ... of ``MODEL.FPN``, ``False`` for the bare ``res2`` .. ``res5``.
     """
     model = cfg.MODEL
     name = model.BACKBONE.NAME
@@ -79,6 +80,8 @@ def build_backbone(cfg: CfgNode, *, weights: bool = True) -> Backbone:
     if name in ("tcm_cr50", "fasttcm_cr50"):
         options |= _tcm_options(model.TCM)
     bottom_up = build_bottom_up(name, **common, **options)
+    if not pyramid:
+        return bottom_up
     return FPN(
         bottom_up=bottom_up,
         in_levels=model.FPN.IN_LEVELS,
@@ -133,7 +136,8 @@ def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
             f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; known: {', '.join(project_names())}"
         )
     project = importlib.import_module(f"fasttcm.projects.{name}.build")
-    model: nn.Module = project.build(cfg, build_backbone(cfg, weights=weights))
+    backbone = build_backbone(cfg, weights=weights, pyramid=project.NEEDS_PYRAMID)
+    model: nn.Module = project.build(cfg, backbone)
     return model
 
 

@@ -19,7 +19,10 @@ from fasttcm.projects.abcnet.recognizer import RecognizerBranch, SequenceEncoder
 from fasttcm.projects.abcnet.targets import TargetAssigner
 from fasttcm.tcm import MatchingLoss
 
-__all__ = ["build"]
+__all__ = ["NEEDS_PYRAMID", "build"]
+
+NEEDS_PYRAMID = True
+"""The head reads ``p2``, ``p3``, ...: the engine puts the pyramid of ``MODEL.FPN`` on the backbone."""
 
 
 def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:

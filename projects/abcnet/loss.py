@@ -6,36 +6,19 @@ Their normalisers count over all processes, so that DDP's mean of the gradients 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional as F
 
 from fasttcm.losses.focal import FOCAL_ALPHA, FOCAL_GAMMA, class_focal_loss
 from fasttcm.losses.iou import giou_loss_ltrb
+from fasttcm.losses.normalizer import process_share
 from fasttcm.projects.abcnet.head import HeadOutput
 from fasttcm.projects.abcnet.targets import DenseTargets, ctrness_target
 
-__all__ = ["DetectionLoss", "process_share", "recognition_loss"]
+__all__ = ["DetectionLoss", "recognition_loss"]
 
 _MIN_CTRNESS = 1e-6
 """Least sum of centre-ness targets to divide by (published)."""
-
-
-def process_share(local: Tensor, least: Tensor | float) -> Tensor:
-    """A normaliser for losses whose gradients DDP averages: the sum over W processes, at least ``least``, over W.
-
-    A process divides its own sum of losses by it; the mean over the processes is then the sum of all losses divided
-    by the joint count. Every process must call it, also one without any text.
-
-    Args:
-        local: this process's counts, any shape.
-        least: lower bound of the joint counts.
-    """
-    total = local.detach().clone()
-    processes = 1
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(total)
-        processes = distributed.get_world_size()
-    return torch.maximum(total, torch.as_tensor(least).to(total)) / processes
 
 
 @dataclass

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fasttcm.projects.abcnet import loss as loss_module
+from fasttcm.losses import normalizer
 from fasttcm.projects.abcnet.head import HeadOutput
-from fasttcm.projects.abcnet.loss import DetectionLoss, process_share, recognition_loss
-from fasttcm.projects.abcnet.targets import DenseTargets
+from fasttcm.projects.abcnet.loss import DetectionLoss, recognition_loss
+from fasttcm.projects.abcnet.targets import DenseTargets, ctrness_target
 
 CELLS = 4
 
@@ -62,7 +62,7 @@ def test_losses_of_one_location_by_hand():
 def test_curves_count_by_the_centreness_of_their_location():
     targets = dense((0, 3))
     predictions = output()
-    centre = loss_module.ctrness_target(targets.reg[[0, 3]])
+    centre = ctrness_target(targets.reg[[0, 3]])
     values = predictions.beziers[0][0].permute(1, 2, 0).reshape(-1, 16)[[0, 3]]
     errors = torch.nn.functional.smooth_l1_loss(values, targets.beziers[[0, 3]], reduction="none").mean(1)
     expected = (errors * centre).sum() / centre.sum()
@@ -97,9 +97,9 @@ def test_everything_ignored_is_finite():
 def spread_over_processes(monkeypatch, other: list[Tensor]) -> None:
     """Pretend to be one of two processes; the other contributes these counts, call by call."""
     calls = iter(other)
-    monkeypatch.setattr(loss_module.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(loss_module.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(loss_module.distributed, "all_reduce", lambda tensor: tensor.add_(next(calls)))
+    monkeypatch.setattr(normalizer.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(normalizer.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(normalizer.distributed, "all_reduce", lambda tensor: tensor.add_(next(calls)))
 
 
 @pytest.mark.parametrize("positives", [((0, 1, 3), (2,)), ((0, 2), ()), ((), ())])
@@ -114,7 +114,7 @@ def test_mean_over_processes_is_the_loss_of_the_joint_batch(monkeypatch, positiv
     counts = []
     for _, targets in parts:
         reg = targets.reg[targets.labels == 0]
-        counts.append(torch.stack([torch.tensor(float(len(reg))), loss_module.ctrness_target(reg).sum()]))
+        counts.append(torch.stack([torch.tensor(float(len(reg))), ctrness_target(reg).sum()]))
     shares = []
     for rank, (predictions, targets) in enumerate(parts):
         with monkeypatch.context() as patch:
@@ -122,10 +122,6 @@ def test_mean_over_processes_is_the_loss_of_the_joint_batch(monkeypatch, positiv
             shares.append(criterion(predictions, targets))
     for name, value in joint.items():
         torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, value, msg=name)
-
-
-def test_process_share_of_one_process_is_its_count_or_the_least():
-    assert process_share(torch.tensor([3.0, 0.0]), 1.0).tolist() == [3.0, 1.0]
 
 
 def uniform_log_probs(n: int, steps: int, classes: int) -> Tensor:

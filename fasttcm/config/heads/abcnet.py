@@ -1,0 +1,36 @@
+"""``MODEL.ABCNET``: the published ABCNet v1."""
+
+from fvcore.common.config import CfgNode
+
+__all__ = ["abcnet"]
+
+
+def abcnet() -> CfgNode:
+    """Keys of ABCNet with their defaults."""
+    node = CfgNode()
+    node.HEAD_LEVELS = ["p3", "p4", "p5", "p6", "p7"]
+    node.SIZES_OF_INTEREST = [64, 128, 256, 512]  # pixels
+    node.HEAD_CHANNELS = 0  # 0: the pyramid's
+    node.NUM_CONVS = 4
+    node.CENTER_RADIUS = 1.5  # strides
+    node.PRIOR_PROB = 0.01
+    node.FOCAL_ALPHA = 0.25
+    node.FOCAL_GAMMA = 2.0
+    node.NMS_TH = 0.5
+    node.INFERENCE_TH_TRAIN = 0.7
+    node.INFERENCE_TH_TEST = 0.45
+    node.PRE_NMS_TOPK = 1000
+    node.POST_NMS_TOPK = 100
+    node.POOLER_LEVELS = ["p2", "p3", "p4"]
+    node.POOLER_RESOLUTION = [8, 32]
+    node.POOLER_SAMPLING_RATIO = 1
+    node.CANONICAL_SIZE = 96  # pixels
+    node.CANONICAL_LEVEL = 3
+    node.RECOGNIZER_CHANNELS = 256
+    node.TOWER_CONVS = 2
+    node.RECOGNIZER_DROPOUT = 0.1
+    node.TEACHER_FORCING = 0.5  # probability per step
+    node.REC_LOSS_WEIGHT = 0.05
+    node.PAD_LOSS_WEIGHT = 1.0  # weight of the steps after the end of a word
+    node.IGNORE_REGIONS = True  # illegible words are neither text nor background
+    return node
