@@ -44,8 +44,6 @@ class ClipResNet(Backbone):
             raise ValueError(f"layers must name the blocks of 4 stages, got {tuple(layers)}")
         if width < 2 or width % 2:
             raise ValueError(f"width must be even and positive, got {width}")
-        if not 0 <= freeze_at <= _MAX_FREEZE:
-            raise ValueError(f"freeze_at must be 0 .. {_MAX_FREEZE}, got {freeze_at}")
         # The pool of the library's class is dropped, hence the smallest one.
         whole = ModifiedResNet(list(layers), output_dim=1, heads=1, image_size=TRUNK_STRIDE, width=width)
         for name, part in whole.named_children():
@@ -53,10 +51,8 @@ class ClipResNet(Backbone):
                 self.add_module(name, part)
         self.width = width
         self.frozen_batch_norm = frozen_batch_norm
-        self.freeze_at = freeze_at
-        for module in self._frozen_modules():
-            module.requires_grad_(False)
-        self.train(self.training)
+        self.freeze_at = 0
+        self.freeze(freeze_at)
 
     def forward(self, images: Tensor) -> BackboneOutput:
         """Features of normalised RGB images (B, 3, H, W).
@@ -87,6 +83,15 @@ class ClipResNet(Backbone):
         for module in self._frozen_modules():
             module.eval()
         return self
+
+    def freeze(self, freeze_at: int) -> None:
+        """Freeze at least the first ``freeze_at`` parts, see the class; what is frozen stays so."""
+        if not 0 <= freeze_at <= _MAX_FREEZE:
+            raise ValueError(f"freeze_at must be 0 .. {_MAX_FREEZE}, got {freeze_at}")
+        self.freeze_at = max(freeze_at, self.freeze_at)
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
+        self.train(self.training)
 
     def _stages(self) -> dict[str, nn.Module]:
         return {f"res{stage + 1}": self.get_submodule(f"layer{stage}") for stage in range(1, _MAX_FREEZE)}

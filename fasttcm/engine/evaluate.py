@@ -1,7 +1,7 @@
 """Run a model over a test set and score it with every protocol and lexicon that the dataset declares."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,21 @@ from fasttcm.evaluation.protocol import find_rules
 from fasttcm.evaluation.run import NONE, score_with_lexicons
 from fasttcm.structures import Sample
 
-__all__ = ["Evaluation", "check_expected", "evaluate_dataset", "evaluate_model", "figures"]
+__all__ = [
+    "Evaluation",
+    "Lexicons",
+    "check_expected",
+    "evaluate_dataset",
+    "evaluate_model",
+    "figures",
+    "load_lexicons",
+    "score_predictions",
+]
 
 _LOG = logging.getLogger(__name__)
+
+Lexicons = dict[str, Lexicon | dict[Any, Lexicon]]
+"""Name to one lexicon, or to one for each image."""
 
 
 @dataclass
@@ -63,7 +75,7 @@ def evaluate_dataset(
         rank=rank,
         world_size=world,
     )
-    lexicons = _lexicons(entry, dataset)  # before the long part: a missing file should not cost a prediction run
+    lexicons = load_lexicons(entry, dataset)  # before the long part: a missing file should not cost a prediction run
     model.eval()
     predictions, failed = _predict(model, loader, total=len(dataset), progress=progress and rank == 0)
     if world > 1:
@@ -71,6 +83,28 @@ def evaluate_dataset(
         dist.all_gather_object(parts, (predictions, failed))
         predictions = {key: value for part, _ in parts for key, value in part.items()}
         failed = [line for _, part in parts for line in part]
+    return score_predictions(entry, dataset, predictions, lexicons, failed=failed, confidence=cfg.TEST.CONFIDENCE)
+
+
+def score_predictions(
+    entry: DatasetEntry,
+    dataset: TextDataset,
+    predictions: Mapping[int | str, dict[str, Any]],
+    lexicons: Lexicons,
+    *,
+    failed: Sequence[str] = (),
+    confidence: float = 0.0,
+) -> Evaluation:
+    """Score predictions by every protocol of a dataset.
+
+    Args:
+        entry: the dataset's protocols.
+        dataset: its images and words.
+        predictions: image id to :meth:`TextPredictions.to_json`.
+        lexicons: of :func:`load_lexicons`.
+        failed: one line for every image without a prediction, for the log.
+        confidence: words with a lower score are not counted.
+    """
     for line in failed:
         _LOG.warning("not evaluated: %s", line)
     records = [dataset[i] for i in range(len(dataset))]
@@ -85,13 +119,13 @@ def evaluate_dataset(
     for protocol in (entry.protocol, *entry.more_protocols):
         prefix = "" if protocol == entry.protocol else f"{protocol}/"
         usable = lexicons if isinstance(find_rules(protocol), Protocol) else {}
-        scored = score_with_lexicons(ground_truth, found, usable, protocol=protocol, confidence=cfg.TEST.CONFIDENCE)
+        scored = score_with_lexicons(ground_truth, found, usable, protocol=protocol, confidence=confidence)
         results |= {prefix + name: result for name, result in scored.items()}
-    return Evaluation(results, ground_truth, found, failed)
+    return Evaluation(results, ground_truth, found, list(failed))
 
 
-def _lexicons(entry: DatasetEntry, dataset: TextDataset) -> dict[str, Lexicon | dict[str, Lexicon]]:
-    """Every lexicon the dataset declares, by name."""
+def load_lexicons(entry: DatasetEntry, dataset: TextDataset) -> Lexicons:
+    """Every lexicon the dataset declares, by name; raises DataError for a missing file."""
     if not entry.lexicons:
         return {}
     image_ids = [dataset[i].image_id for i in range(len(dataset))]

@@ -11,14 +11,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fasttcm.engine.checkpoint import METADATA_KEY, metadata
 from fasttcm.engine.optim import build_optimizer, build_scheduler, lr_factor, parameter_groups
+from fasttcm.engine.seed import seed_iteration
 from fasttcm.errors import FastTCMError
 from fasttcm.structures import Sample
 
 __all__ = ["TrainingModule"]
 
 _LOG = logging.getLogger(__name__)
-_SEED_STRIDE = 1_000_003
-"""Prime that keeps the random streams of neighbouring seeds apart."""
 
 
 class TrainingModule(L.LightningModule):
@@ -45,9 +44,7 @@ class TrainingModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: list[Sample], batch_idx: int) -> None:
         """Seed this iteration."""
-        torch.manual_seed(
-            (self.cfg.SEED * _SEED_STRIDE + self.global_step) * self.trainer.world_size + self.global_rank
-        )
+        seed_iteration(self.cfg.SEED, self.global_step, rank=self.global_rank, world_size=self.trainer.world_size)
 
     def training_step(self, batch: list[Sample], batch_idx: int) -> dict[str, Tensor]:
         """Add the losses of one batch.
