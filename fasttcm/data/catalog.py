@@ -1,7 +1,8 @@
 """Datasets by name or by path.
 
 A name stands for files under one root folder: the environment variable ``FASTTCM_DATASETS``, by default ``./datasets``.
-A path needs no registration: a folder with ``annotations.json`` and ``images/``, or a JSON file.
+Names of published datasets are in :mod:`fasttcm.data.builtin`. A path needs no registration: a folder with
+``annotations.json`` and ``images/``, or a JSON file.
 """
 
 import difflib
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fasttcm.charset import Charset
-from fasttcm.data.builtin import BUILTIN_DATASETS
+from fasttcm.data.builtin import BUILTIN_DATASETS, BuiltinDataset
 from fasttcm.data.coco import TextDataset
 from fasttcm.errors import DataError
 
@@ -22,8 +23,10 @@ __all__ = [
     "datasets_root",
     "known_datasets",
     "load_dataset",
+    "load_entry",
     "register_dataset",
     "resolve_dataset",
+    "resolve_splits",
 ]
 
 DATASETS_ROOT_VARIABLE = "FASTTCM_DATASETS"
@@ -107,13 +110,15 @@ def register_dataset(
         {key: Path(value) for key, value in (lexicon_pairs or {}).items()},
         tuple(more_protocols),
     )
+    if name in BUILTIN_DATASETS:
+        raise DataError(f"dataset name {name!r} is that of a published dataset; choose another one")
     if _REGISTERED.setdefault(name, entry) != entry:
         raise DataError(f"dataset name {name!r} is already registered for {_REGISTERED[name].annotation_file}")
 
 
 def known_datasets() -> list[str]:
-    """Registered names, sorted."""
-    return sorted(_REGISTERED)
+    """Registered and published names, sorted."""
+    return sorted({*_REGISTERED, *BUILTIN_DATASETS})
 
 
 def datasets_root() -> Path:
@@ -122,7 +127,7 @@ def datasets_root() -> Path:
 
 
 def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> DatasetEntry:
-    """Find a dataset: a registered name, a folder, a JSON file, or a prepared folder under the root.
+    """Find a dataset: a registered or published name, a folder, a JSON file, or a prepared folder under the root.
 
     Args:
         name_or_path: looked up in that order. A folder holds ``annotations.json``, ``images/`` and, if wanted,
@@ -131,7 +136,8 @@ def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLik
         root: instead of :func:`datasets_root`.
 
     Returns:
-        The entry, with paths that start at the root; the files of a registered name need not exist.
+        The entry, with paths that start at the root; the files of a name need not exist. A published name stands for
+        the first of its places that does, or else for the folder that ``fasttcm prepare`` would write.
 
     Raises:
         DataError: an unknown name (with the nearest known ones), a path that does not exist, a folder without
@@ -148,6 +154,8 @@ def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLik
             lexicons={key: base / value for key, value in entry.lexicons.items()},
             lexicon_pairs={key: base / value for key, value in entry.lexicon_pairs.items()},
         )
+    if text in BUILTIN_DATASETS:
+        return _builtin_entry(text, BUILTIN_DATASETS[text], base)
     path = Path(text).expanduser()
     for folder in (path, base / path):
         if folder.is_dir():
@@ -156,7 +164,7 @@ def resolve_dataset(name_or_path: str | os.PathLike[str], root: str | os.PathLik
         if not path.is_file():
             raise DataError(f"annotation file not found: {path}")
         return DatasetEntry(name=path.stem, annotation_file=path)
-    near = difflib.get_close_matches(text, _REGISTERED, n=3)
+    near = difflib.get_close_matches(text, known_datasets(), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"known names: {', '.join(known_datasets())}"
     raise DataError(f"unknown dataset {text!r}: neither a registered name nor a folder or JSON file here; {hint}")
 
@@ -175,6 +183,16 @@ def load_dataset(
         DataError: as those two; a registered dataset whose files are missing says where they are expected.
     """
     entry = resolve_dataset(name_or_path, root)
+    builtin = BUILTIN_DATASETS.get(os.fspath(name_or_path))
+    if builtin is not None and not entry.annotation_file.is_file():
+        raise DataError(_how_to_get(entry.name, builtin, Path(root) if root is not None else datasets_root()))
+    return load_entry(entry, charset=charset, filter_empty=filter_empty, strict=strict)
+
+
+def load_entry(
+    entry: DatasetEntry, *, charset: Charset | None = None, filter_empty: bool = False, strict: bool = False
+) -> TextDataset:
+    """Read a dataset that was resolved; arguments and errors as :func:`load_dataset`."""
     for path, what in ((entry.annotation_file, "annotation file"), (entry.image_root, "image folder")):
         if path is not None and not path.exists():
             where = f" It is offered at {entry.source}." if entry.source else ""
@@ -190,6 +208,61 @@ def load_dataset(
         name=entry.name,
         filter_empty=filter_empty,
         strict=strict,
+    )
+
+
+def resolve_splits(
+    name_or_path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+) -> list[DatasetEntry]:
+    """:func:`resolve_dataset`, or every split of a folder that ``fasttcm prepare`` wrote, by name.
+
+    Raises:
+        DataError: as there; a published name whose files are missing says how to get them.
+    """
+    base = Path(root) if root is not None else datasets_root()
+    text = os.fspath(name_or_path)
+    path = Path(text).expanduser()
+    if text not in _REGISTERED and text not in BUILTIN_DATASETS:
+        for folder in (path, base / path):
+            splits = sorted(file.parent for file in folder.glob(f"*/{ANNOTATIONS_FILE}"))
+            if splits and not (folder / ANNOTATIONS_FILE).is_file():
+                whole = folder.resolve().name
+                return [replace(_folder_entry(split), name=f"{whole}_{split.name}") for split in splits]
+    entry = resolve_dataset(name_or_path, root)
+    if text in BUILTIN_DATASETS and not entry.annotation_file.is_file():
+        raise DataError(_how_to_get(text, BUILTIN_DATASETS[text], base))
+    return [entry]
+
+
+def _builtin_entry(name: str, dataset: BuiltinDataset, base: Path) -> DatasetEntry:
+    """The first place of a published dataset that exists."""
+    folder = base / dataset.folder
+    if (folder / ANNOTATIONS_FILE).is_file():
+        entry = _folder_entry(folder)
+        protocol = entry.protocol if (folder / CARD_FILE).is_file() else dataset.protocol
+        return replace(entry, name=name, protocol=protocol)
+    for place in dataset.places:
+        if (base / place.annotation_file).is_file():
+            return DatasetEntry(
+                name=name,
+                annotation_file=base / place.annotation_file,
+                image_root=base / place.image_root,
+                protocol=dataset.protocol,
+                rec_charset=Charset.named(place.rec),
+            )
+    return DatasetEntry(name=name, annotation_file=folder / ANNOTATIONS_FILE, protocol=dataset.protocol)
+
+
+def _how_to_get(name: str, dataset: BuiltinDataset, base: Path) -> str:
+    """One line about a published dataset that is not there."""
+    from fasttcm.data.prepare.recipes import RECIPES  # all readers, which nothing else here needs
+
+    recipe = RECIPES[dataset.recipe]
+    destination = base / dataset.folder.partition("/")[0]  # its splits are prepared together
+    elsewhere = f", nor at {base / dataset.places[0].annotation_file}" if dataset.places else ""
+    return (
+        f"dataset {name}: not at {base / dataset.folder} (root: {DATASETS_ROOT_VARIABLE}){elsewhere}. The publisher "
+        f"offers it at {dataset.source or recipe.source}; then: fasttcm prepare {recipe.name} SRC {destination}"
     )
 
 
@@ -232,12 +305,3 @@ def _lexicon_files(value: object) -> tuple[str, str | None]:
         return str(value), None
     pairs = value.get("pairs")
     return str(value["words"]), None if pairs is None else str(pairs)
-
-
-def _register_builtin(table: Sequence[tuple[str, str, str, str]]) -> None:
-    """Register the published names."""
-    for name, annotation_file, image_root, protocol in table:
-        register_dataset(name, annotation_file, image_root, protocol=protocol)
-
-
-_register_builtin(BUILTIN_DATASETS)

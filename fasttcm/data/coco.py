@@ -88,13 +88,14 @@ class TextDataset:
             DataError: the file is missing, not JSON (with line and column) or not of this format; in strict mode any
                 problem, with its place.
         """
-        table, categories, problems = read_json(
+        problems = Problems(strict=strict)
+        table, categories = read_json(
             Path(annotation_file),
             None if image_root is None else Path(image_root),
             charset=charset,
             rec_charset=rec_charset or Charset.named("ascii"),
             filter_empty=filter_empty,
-            strict=strict,
+            problems=problems,
         )
         return cls(name=name or Path(annotation_file).name, tables=[table], categories=categories, problems=problems)
 

@@ -11,6 +11,9 @@ __all__ = ["ColorJitter"]
 
 Pixels = npt.NDArray[np.uint8]
 
+GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])
+"""Of red, green and blue (ITU-R 601)."""
+
 HUE_STEPS = 256
 """OpenCV's 8-bit "full" hue circle."""
 
@@ -47,16 +50,12 @@ class ColorJitter:
 
 def _blend(image: Pixels, name: str, factor: float) -> Pixels:
     """``factor`` times the image plus ``1 - factor`` times black, its mean gray, or its gray picture."""
-    other: npt.NDArray[np.uint8]
-    if name == "brightness":
-        other = np.zeros_like(image)
-    else:
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if name == "contrast":
-            other = np.full_like(image, round(float(gray.mean())))
-        else:
-            other = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
-    return cv2.addWeighted(image, factor, other, 1.0 - factor, 0.0).astype(np.uint8, copy=False)
+    if name == "saturation":
+        mix = factor * np.eye(3) + (1.0 - factor) * np.tile(GRAY_WEIGHTS, (3, 1))
+        return cv2.transform(image, mix).astype(np.uint8, copy=False)
+    other = 0 if name == "brightness" else round(float(np.dot(GRAY_WEIGHTS, cv2.mean(image)[:3])))
+    table = np.rint(factor * np.arange(256.0) + (1.0 - factor) * other)
+    return cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
 
 
 def _turn_hue(image: Pixels, fraction: float) -> Pixels:

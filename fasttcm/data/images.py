@@ -225,6 +225,8 @@ def _orient(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.u
 
 def _to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """RGB pixels (h, w, 3) of a loaded image of any mode, converted strip by strip."""
+    if image.mode == "RGB" and "transparency" not in image.info and image.width * image.height <= STRIP_PIXELS:
+        return np.array(image)
     factor = WHITE / _full_scale(image) if image.mode.startswith("I") or image.mode == "F" else 0.0
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     pixels = np.empty((image.height, image.width, 3), np.uint8)

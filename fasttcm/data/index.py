@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from fasttcm.data.annotations import ParsedAnnotation, sample_outlines
-from fasttcm.geometry import polygon_to_bezier
+from fasttcm.geometry import fit_text_beziers
 from fasttcm.structures import FloatArray, TextTargets
 
 __all__ = ["ImageTable", "IndexBuilder", "PackedStrings", "TextIndex"]
@@ -42,6 +42,10 @@ class PackedStrings:
         """The string at a non-negative position."""
         piece = self._bytes[self._first[index] : self._first[index + 1]]
         return piece.tobytes().decode("utf-8", "surrogatepass")
+
+    def select(self, rows: npt.NDArray[np.int64]) -> "PackedStrings":
+        """The strings at some positions."""
+        return PackedStrings([self[int(row)] for row in rows])
 
     @property
     def nbytes(self) -> int:
@@ -83,11 +87,10 @@ class TextIndex:
         polygons: list[FloatArray] = []
         for row, word in enumerate(words):
             polygon = self.points[self.point_first[word] : self.point_first[word + 1]].copy()
-            if len(polygon) == 0:
-                polygon = sampled[row]
-            elif np.isnan(beziers[row, 0]):
-                beziers[row] = _fit(polygon)
-            polygons.append(polygon)
+            polygons.append(polygon if len(polygon) else sampled[row])
+        unfitted = np.flatnonzero(np.isnan(beziers[:, 0]))
+        if len(unfitted):
+            beziers[unfitted] = fit_text_beziers([_with_two_sides(polygons[row]) for row in unfitted])[0]
         return TextTargets(
             polygons,
             torch.from_numpy(beziers),
@@ -95,6 +98,22 @@ class TextIndex:
             [self.texts[word] for word in words],
             torch.from_numpy(self.ignore[rows].copy()),
             torch.from_numpy(self.labels[rows].copy()),
+        )
+
+    def select(self, images: npt.NDArray[np.int64]) -> "TextIndex":
+        """The words of some images, which become images 0, 1, ..."""
+        counts = np.diff(self.first)[images]
+        words = _ranges(self.first[images], counts)
+        point_counts = np.diff(self.point_first)[words]
+        return TextIndex(
+            first=np.append(0, np.cumsum(counts)).astype(np.int64),
+            boxes=self.boxes[words],
+            beziers=self.beziers[words],
+            points=self.points[_ranges(self.point_first[words], point_counts)],
+            point_first=np.append(0, np.cumsum(point_counts)).astype(np.int64),
+            texts=self.texts.select(words),
+            ignore=self.ignore[words],
+            labels=self.labels[words],
         )
 
     @property
@@ -127,6 +146,17 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.file_names)
 
+    def select(self, images: npt.NDArray[np.int64]) -> "ImageTable":
+        """A table of some of the images (numbers, any order) and their words."""
+        return ImageTable(
+            root=self.root,
+            file_names=self.file_names.select(images),
+            image_ids=self.image_ids.select(images),
+            id_is_number=self.id_is_number[images],
+            sizes=self.sizes[images],
+            words=self.words.select(images),
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""
@@ -134,11 +164,17 @@ class ImageTable:
         return own + self.words.nbytes
 
 
-def _fit(polygon: FloatArray) -> FloatArray:
-    """Control points (16,) of a polygon; the lower side of a triangle is its last corner."""
+def _ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The numbers ``starts[i] .. starts[i] + counts[i] - 1`` of every i, one after the other."""
+    before = np.cumsum(counts) - counts
+    return np.arange(int(counts.sum())) + np.repeat(starts - before, counts)
+
+
+def _with_two_sides(polygon: FloatArray) -> FloatArray:
+    """At least four points; the lower side of a triangle is its last corner."""
     while len(polygon) < FIRST_QUAD_POINTS:
         polygon = np.concatenate([polygon, polygon[-1:]])
-    return polygon_to_bezier(polygon)
+    return polygon
 
 
 class IndexBuilder:
@@ -186,7 +222,7 @@ class IndexBuilder:
         sorted_counts = counts[order]
         point_first = np.concatenate([[0], np.cumsum(sorted_counts)]).astype(np.int64)
         # For every point of the sorted sequence, its place in the order of arrival.
-        source = np.arange(point_first[-1]) + np.repeat(starts[order] - point_first[:-1], sorted_counts)
+        source = _ranges(starts[order], sorted_counts)
         return TextIndex(
             first=np.append(np.searchsorted(owner[order], np.asarray(images, np.int64)), len(owner)).astype(np.int64),
             boxes=np.frombuffer(self._boxes, np.float32).reshape(-1, 4)[order],

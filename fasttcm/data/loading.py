@@ -6,6 +6,7 @@ random generator, both functions of (seed, p). Iteration t is the positions ``t 
 of processes, and a run resumed at iteration t continues as if it had never stopped.
 """
 
+import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -193,6 +194,7 @@ def build_train_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
+    order: Callable[[int], int] | None = None,
 ) -> DataLoader[Sample]:
     """An endless loader of lists of samples; it has no length.
 
@@ -206,6 +208,7 @@ def build_train_loader(
         rank: this process, counted from 0.
         world_size: number of processes.
         pin_memory: page-locked images for a faster copy to a GPU.
+        order: position -> image, see :mod:`fasttcm.data.sampling`; by default every image once an epoch.
 
     Raises:
         ConfigError: the batch does not divide by the processes.
@@ -213,7 +216,7 @@ def build_train_loader(
     """
     batches = PositionBatches(batch_size=batch_size, start_iteration=start_iteration, rank=rank, world_size=world_size)
     return DataLoader(
-        TrainStream(dataset, mapper, seed=seed),
+        TrainStream(dataset, mapper, seed=seed, order=order),
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=num_workers,
         collate_fn=_as_list,
@@ -256,7 +259,10 @@ def _single_threaded(worker: int) -> None:
     """Workers are the parallelism; threads inside them would fight over the cores.
 
     Ctrl-C and SIGTERM reach every process of a job: the main one decides when to stop, workers wait for it.
+
+    What was inherited is taken out of garbage collection, which would write to, and so copy, every page of it.
     """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)

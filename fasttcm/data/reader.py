@@ -1,14 +1,14 @@
 """Reading one COCO-style JSON into an :class:`~fasttcm.data.index.ImageTable`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from fasttcm.charset import Charset
-from fasttcm.data.annotations import AnnotationError, parse_annotation
+from fasttcm.data.annotations import AnnotationError, ParsedAnnotation, parse_annotation
 from fasttcm.data.image_folder import ImageFolder
 from fasttcm.data.images import image_size
 from fasttcm.data.index import ImageTable, IndexBuilder, PackedStrings
@@ -16,12 +16,26 @@ from fasttcm.data.problems import Problems
 from fasttcm.errors import DataError, ImageError
 from fasttcm.structures import ILLEGIBLE
 
-__all__ = ["image_root_of", "load_annotation_json", "read_json"]
+__all__ = ["ImageRow", "WordVisitor", "image_root_of", "load_annotation_json", "read_json"]
 
 IMAGES_FOLDER = "images"
 """Where the images are when nothing else is said: beside the annotation file."""
 
 DEFAULT_CATEGORY = "text"
+
+
+class ImageRow(NamedTuple):
+    """A usable entry of ``images``; ``number`` counts the usable ones."""
+
+    number: int
+    image_id: int | str
+    file_name: str
+    height: int
+    width: int
+
+
+WordVisitor = Callable[[str, ImageRow, int, ParsedAnnotation], None]
+"""``(place, image, label, word)``: where the word is in the file, its image, its class, and what was read."""
 
 
 def load_annotation_json(path: Path) -> dict[str, Any]:
@@ -75,20 +89,24 @@ def read_json(
     charset: Charset | None,
     rec_charset: Charset,
     filter_empty: bool,
-    strict: bool,
-) -> tuple[ImageTable, list[str], Problems]:
-    """Read an annotation file; arguments and errors as :meth:`fasttcm.data.coco.TextDataset.from_json`.
+    problems: Problems,
+    visit: WordVisitor | None = None,
+) -> tuple[ImageTable, list[str]]:
+    """Read an annotation file; other arguments and errors as :meth:`fasttcm.data.coco.TextDataset.from_json`.
+
+    Args:
+        problems: takes what is wrong.
+        visit: is shown every usable word, in the order of the file.
 
     Returns:
-        Images and words, the names of the classes by label, and what was wrong.
+        Images and words, and the names of the classes by label.
     """
     content = load_annotation_json(path)
     root = image_root if image_root is not None else image_root_of(path, content)
-    problems = Problems(strict=strict)
     images = _read_images(path, content["images"], root, problems)
     labels, categories = _read_categories(path, content, problems)
     builder = IndexBuilder()
-    _add_words(path, content.get("annotations", []), images, labels, builder, charset, rec_charset, problems)
+    _add_words(path, content.get("annotations", []), images, labels, builder, charset, rec_charset, problems, visit)
     rows = [row for row in images.values() if row is not None]
     if filter_empty:
         owners = builder.owners
@@ -101,25 +119,15 @@ def read_json(
         sizes=np.asarray([[row.height, row.width] for row in rows], np.int64).reshape(-1, 2),
         words=builder.build([row.number for row in rows]),
     )
-    return table, categories, problems
-
-
-class _ImageRow(NamedTuple):
-    """A usable entry of ``images``; ``number`` counts the usable ones."""
-
-    number: int
-    image_id: int | str
-    file_name: str
-    height: int
-    width: int
+    return table, categories
 
 
 def _read_images(
     path: Path, entries: Sequence[Any], root: Path, problems: Problems
-) -> dict[int | str, _ImageRow | None]:
+) -> dict[int | str, ImageRow | None]:
     """Image id -> row, in file order; ``None`` for an image that is known but cannot be used."""
     folder = ImageFolder(root)
-    images: dict[int | str, _ImageRow | None] = {}
+    images: dict[int | str, ImageRow | None] = {}
     usable = 0
     for position, entry in enumerate(entries):
         place = f"{path}: image #{position}"
@@ -139,7 +147,7 @@ def _read_images(
             continue
         size = _read_size(entry, root / name, place, problems)
         if size is not None:
-            images[image_id] = _ImageRow(usable, image_id, name, *size)
+            images[image_id] = ImageRow(usable, image_id, name, *size)
             usable += 1
     return images
 
@@ -196,14 +204,15 @@ class _ForeignCharacters:
 def _add_words(
     path: Path,
     entries: Sequence[Any],
-    images: Mapping[int | str, _ImageRow | None],
+    images: Mapping[int | str, ImageRow | None],
     labels: Mapping[Any, int],
     builder: IndexBuilder,
     charset: Charset | None,
     rec_charset: Charset,
     problems: Problems,
+    visit: WordVisitor | None,
 ) -> None:
-    """Check every annotation and add the usable ones to the builder."""
+    """Check every annotation, add the usable ones to the builder, and show them to the visitor."""
     detection_only = not any(isinstance(entry, dict) and ("text" in entry or "rec" in entry) for entry in entries)
     foreign_characters = _ForeignCharacters(charset)
     seen: set[int | str] = set()
@@ -233,11 +242,13 @@ def _add_words(
         if foreign := foreign_characters(word.text):
             problems.add("character outside the charset (kept as unknown)", place, foreign)
         builder.add(row.number, word, label)
+        if visit is not None:
+            visit(place, row, label, word)
 
 
 def _owner_and_label(
-    entry: Mapping[str, Any], images: Mapping[int | str, _ImageRow | None], labels: Mapping[Any, int]
-) -> tuple[_ImageRow | None, int]:
+    entry: Mapping[str, Any], images: Mapping[int | str, ImageRow | None], labels: Mapping[Any, int]
+) -> tuple[ImageRow | None, int]:
     """Image and label of an annotation; one without ``category_id`` belongs to the first category."""
     owner = entry.get("image_id")
     if not _is_id(owner) or owner not in images:

@@ -10,6 +10,8 @@ from fasttcm.geometry.bezier import (
     bezier_points,
     beziers_to_polygons,
     fit_bezier,
+    fit_text_bezier,
+    fit_text_beziers,
     polygon_to_bezier,
     sample_sides,
 )
@@ -23,6 +25,7 @@ from fasttcm.geometry.polygons import (
     shrink_polygon,
 )
 from fasttcm.geometry.polyiou import boxes_overlap, outline_boxes, polyiou, polyiou_matrix, signed_areas
+from fasttcm.geometry.reading_order import order_text_polygon, split_sides
 
 __all__ = [
     "bernstein_basis",
@@ -31,7 +34,10 @@ __all__ = [
     "boxes_overlap",
     "clip_polygon_to_image",
     "fit_bezier",
+    "fit_text_bezier",
+    "fit_text_beziers",
     "is_simple",
+    "order_text_polygon",
     "outline_boxes",
     "polygon_area",
     "polygon_box",
@@ -43,4 +49,5 @@ __all__ = [
     "sample_sides",
     "shrink_polygon",
     "signed_areas",
+    "split_sides",
 ]

@@ -4,6 +4,7 @@ A text instance is 16 numbers: four control points of the top side from left to 
 side from right to left, each (x, y) (ABCNet, section 3.1).
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -11,12 +12,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fasttcm.geometry.curve_fit import bernstein_basis, fit_beziers
+from fasttcm.geometry.reading_order import split_sides
+
 __all__ = [
     "SAMPLES_PER_SIDE",
     "bernstein_basis",
     "bezier_points",
     "beziers_to_polygons",
     "fit_bezier",
+    "fit_text_bezier",
+    "fit_text_beziers",
     "polygon_to_bezier",
     "sample_sides",
 ]
@@ -25,20 +31,6 @@ FloatArray = npt.NDArray[np.floating]
 
 SAMPLES_PER_SIDE = 20
 """Points a side when a curve is turned into a polygon (ABCNet's published evaluation)."""
-
-
-def bernstein_basis(u: FloatArray) -> FloatArray:
-    """Cubic Bernstein polynomials.
-
-    Args:
-        u: (m,) curve parameters in [0, 1].
-
-    Returns:
-        (m, 4) float64; row i holds the weights of the four control points at ``u[i]``.
-    """
-    u = np.asarray(u, np.float64)[:, None]
-    v = 1.0 - u
-    return np.concatenate([v**3, 3 * u * v**2, 3 * u**2 * v, u**3], axis=1)
 
 
 def bezier_points(control: FloatArray, samples: int = SAMPLES_PER_SIDE) -> FloatArray:
@@ -71,10 +63,12 @@ def beziers_to_polygons(beziers: Tensor, samples: int = SAMPLES_PER_SIDE) -> Ten
 
 
 def fit_bezier(points: FloatArray) -> FloatArray:
-    """Fit one cubic curve to a chain of points: least squares, end points fixed, chord-length parameters.
+    """Fit one cubic curve to a chain of points: least squares, end points fixed, parameters free.
+
+    See :func:`~fasttcm.geometry.curve_fit.fit_beziers`.
 
     Args:
-        points: (m, 2) chain, m at least 2. Two points give a straight curve, three an exact one.
+        points: (m, 2) chain, m at least 2.
 
     Returns:
         (4, 2) float64 control points.
@@ -82,43 +76,42 @@ def fit_bezier(points: FloatArray) -> FloatArray:
     Raises:
         ValueError: with fewer than two points.
     """
-    points = np.asarray(points, np.float64).reshape(-1, 2)
-    if len(points) < 2:
-        raise ValueError(f"a curve needs at least 2 points, got {len(points)}")
-    first, last = points[0], points[-1]
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    straight = first + np.linspace(0.0, 1.0, 4)[:, None] * (last - first)
-    if len(points) == 2 or steps.sum() <= 0:
-        return straight
-    u = np.concatenate([[0.0], np.cumsum(steps)]) / steps.sum()
-    basis = bernstein_basis(u)
-    # Solving for the offset from the straight curve makes the minimum-norm answer of an under-determined
-    # system (three points) the least bent curve instead of one pulled towards the origin.
-    residual = points - basis @ straight
-    inner, *_ = np.linalg.lstsq(basis[1:-1, 1:3], residual[1:-1], rcond=None)
-    control = straight.copy()
-    control[1:3] += inner
-    return control
+    points = np.asarray(points, np.float64).reshape(1, -1, 2)
+    return cast(FloatArray, fit_beziers(points)[0][0])
 
 
-def polygon_to_bezier(polygon: FloatArray) -> FloatArray:
-    """Control points of a text polygon whose first half of points is the top side.
+def fit_text_bezier(points: FloatArray) -> tuple[FloatArray, float]:
+    """Control points of a text polygon and how well they fit.
 
     Args:
-        polygon: (p, 2) clockwise from the first character's top-left corner, p at least 4. With an odd p the
-            top side has one point more.
+        points: (p, 2) clockwise from the first character's top-left corner, p at least 4;
+            :func:`~fasttcm.geometry.reading_order.split_sides` finds where the sides end.
 
     Returns:
-        (16,) float64 control points.
+        (16,) float64 control points, and the largest distance in pixels of a point from its place on the curve.
 
     Raises:
         ValueError: with fewer than four points.
     """
-    polygon = np.asarray(polygon, np.float64).reshape(-1, 2)
-    if len(polygon) < 4:
-        raise ValueError(f"a text polygon needs at least 4 points, got {len(polygon)}")
-    half = (len(polygon) + 1) // 2
-    return np.concatenate([fit_bezier(polygon[:half]), fit_bezier(polygon[half:])]).reshape(16)
+    control, residuals = fit_text_beziers([points])
+    return control[0], float(residuals[0])
+
+
+def polygon_to_bezier(polygon: FloatArray) -> FloatArray:
+    """The control points (16,) of :func:`fit_text_bezier`."""
+    return fit_text_bezier(polygon)[0]
+
+
+def fit_text_beziers(polygons: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """:func:`fit_text_bezier` of n polygons at once, which is faster: (n, 16) control points and (n,) residuals."""
+    sides = [side for polygon in polygons for side in split_sides(polygon)]
+    by_length: dict[int, list[int]] = {}
+    for number, side in enumerate(sides):
+        by_length.setdefault(len(side), []).append(number)
+    control, residuals = np.empty((len(sides), 4, 2)), np.empty(len(sides))
+    for numbers in by_length.values():
+        control[numbers], residuals[numbers] = fit_beziers(np.stack([sides[k] for k in numbers]))
+    return control.reshape(-1, 16), residuals.reshape(-1, 2).max(axis=1, initial=0.0)
 
 
 def sample_sides(bezier: FloatArray, samples: int = SAMPLES_PER_SIDE) -> FloatArray:

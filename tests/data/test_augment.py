@@ -148,6 +148,15 @@ def test_resize_averages_when_it_shrinks() -> None:
     assert abs(image[:, 2:-2].astype(int) - 100).max() <= 2
 
 
+@pytest.mark.parametrize("size", [(40, 61), (97, 130), (31, 90), (90, 40)])
+def test_the_fast_resize_is_within_a_grey_level_of_pillows(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    words = TextTargets.empty()
+    exact, fast = (resize(image, words, *size, exact=flag)[0].astype(int) for flag in (True, False))
+    assert fast.shape == (*size, 3) and np.abs(exact - fast).max() <= 1
+    assert resize(image[::2], words, *size, exact=False)[0].flags["C_CONTIGUOUS"]
+
+
 def test_resize_shortest_edge_draws_from_its_sizes() -> None:
     transform = ResizeShortestEdge(min_sizes=(10, 20, 30), max_size=100)
     rng = np.random.default_rng(0)

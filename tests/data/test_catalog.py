@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from fasttcm.charset import Charset
 from fasttcm.data import catalog
-from fasttcm.data.catalog import known_datasets, load_dataset, register_dataset, resolve_dataset
+from fasttcm.data.builtin import BUILTIN_DATASETS
+from fasttcm.data.catalog import known_datasets, load_dataset, register_dataset, resolve_dataset, resolve_splits
+from fasttcm.data.prepare.recipes import RECIPES
 from fasttcm.errors import DataError
 
 Write = Callable[..., Path]
@@ -19,23 +22,80 @@ def _own_catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def test_published_names_resolve_under_the_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_published_name_stands_for_the_prepared_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FASTTCM_DATASETS", str(tmp_path))
+    folder = tmp_path / "icdar2015" / "test"
+    assert resolve_dataset("icdar2015_test").annotation_file == folder / "annotations.json"
+    adelaidet = tmp_path / "icdar2015" / "ic15_test.json"
+    adelaidet.parent.mkdir()
+    adelaidet.write_text('{"images": []}')
+    entry = resolve_dataset("icdar2015_test")  # AdelaiDet's layout, as nothing is prepared
+    assert entry.annotation_file == adelaidet and entry.protocol == "icdar2015"
+    assert entry.image_root == tmp_path / "icdar2015" / "test_images"
+    folder.mkdir()
+    (folder / "annotations.json").write_text('{"images": []}')
+    assert resolve_dataset("icdar2015_test").protocol == "icdar2015"  # no card
+    (folder / "card.json").write_text('{"protocol": ["mmocr", "icdar2015"], "lexicons": {"weak": "weak.txt"}}')
     entry = resolve_dataset("icdar2015_test")
-    assert entry.annotation_file == tmp_path / "icdar2015" / "ic15_test.json"
-    assert entry.image_root == tmp_path / "icdar2015" / "test_images" and entry.protocol == "icdar2015"
-    assert resolve_dataset("totaltext_train", root="/else").annotation_file == Path("/else/totaltext/train.json")
-    assert len(known_datasets()) >= 16
+    assert (entry.name, entry.protocol, entry.more_protocols) == ("icdar2015_test", "mmocr", ("icdar2015",))
+    assert entry.lexicons == {"weak": folder / "weak.txt"} and entry.image_root is None
+    assert resolve_dataset("totaltext_train", root="/else").annotation_file.parts[:2] == ("/", "else")
+
+
+def test_other_publishers_names_and_layouts(tmp_path: Path) -> None:
+    for name in ("syntext1", "syntext1_train", "syntext1_96voc", "syntext150k_1"):
+        assert resolve_dataset(name, root=tmp_path).annotation_file.parent == tmp_path / "syntext150k_1" / "train"
+    (tmp_path / "syntext1" / "annotations").mkdir(parents=True)
+    (tmp_path / "syntext1" / "annotations" / "train_37voc.json").write_text("{}")
+    entry = resolve_dataset("syntext1", root=tmp_path)
+    assert entry.annotation_file.name == "train_37voc.json" and entry.rec_charset == Charset.named("lower36")
+    assert entry.image_root == tmp_path / "syntext1" / "images"
+    (tmp_path / "syntext1" / "annotations" / "train.json").write_text("{}")
+    assert resolve_dataset("syntext1", root=tmp_path).rec_charset == Charset.named("ascii")
 
 
 def test_default_root_is_datasets_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FASTTCM_DATASETS", raising=False)
-    assert resolve_dataset("totaltext_val").annotation_file == Path("datasets/totaltext/test.json")
+    assert resolve_dataset("totaltext_val").annotation_file == Path("datasets/totaltext/test/annotations.json")
+
+
+def test_names_and_recipes_agree() -> None:
+    for name, dataset in BUILTIN_DATASETS.items():
+        recipe = RECIPES[dataset.recipe]
+        folder, _, split = dataset.folder.partition("/")
+        assert split in recipe.splits, name
+        assert recipe.source, name
+        assert dataset.recipe in (folder, "adelaidet"), name
+    published = {(recipe.name, split) for recipe in RECIPES.values() if recipe.images for split in recipe.splits}
+    assert published == {(d.recipe, d.folder.partition("/")[2]) for d in BUILTIN_DATASETS.values()} & published
+    assert "nighttime_art" in BUILTIN_DATASETS and "dota15_val" in BUILTIN_DATASETS
+
+
+@pytest.mark.parametrize("name", ["icdar2015_train", "nighttime_art", "syntext2", "str_SVT"])
+def test_a_missing_dataset_says_how_to_get_it(name: str, tmp_path: Path) -> None:
+    dataset = BUILTIN_DATASETS[name]
+    destination = tmp_path / dataset.folder.split("/")[0]
+    for attempt in (load_dataset, resolve_splits):
+        with pytest.raises(DataError) as caught:
+            attempt(name, root=tmp_path)
+        message = str(caught.value)
+        assert f"fasttcm prepare {dataset.recipe} SRC {destination}" in message and "\n" not in message
+        assert (dataset.source or RECIPES[dataset.recipe].source) in message and "FASTTCM_DATASETS" in message
+
+
+def test_a_folder_of_splits_stands_for_all_of_them(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "mine" / split).mkdir(parents=True)
+        (tmp_path / "mine" / split / "annotations.json").write_text('{"images": []}')
+    assert [entry.name for entry in resolve_splits(tmp_path / "mine")] == ["mine_test", "mine_train"]
+    assert [entry.name for entry in resolve_splits("mine", root=tmp_path)] == ["mine_test", "mine_train"]
+    assert [entry.name for entry in resolve_splits(tmp_path / "mine" / "train")] == ["train"]
 
 
 def test_unknown_name_gets_the_nearest_ones() -> None:
     with pytest.raises(DataError, match=r"'totaltxt_train'.*did you mean totaltext_train"):
         resolve_dataset("totaltxt_train")
+    assert "art_train" in known_datasets()
     with pytest.raises(DataError, match="known names: art_train"):
         resolve_dataset("qqqq")
 
@@ -55,6 +115,8 @@ def test_registering_twice_needs_the_same_entry() -> None:
     register_dataset("mine", "a.json")
     with pytest.raises(DataError, match="already registered"):
         register_dataset("mine", "b.json")
+    with pytest.raises(DataError, match="published dataset"):
+        register_dataset("totaltext_train", "b.json")
 
 
 def test_a_registered_dataset_loads(write_dataset: Write, make_word: Word, tmp_path: Path) -> None:
@@ -130,11 +192,3 @@ def test_the_example_of_the_readme_is_a_sound_dataset(tmp_path: Path) -> None:
     (tmp_path / "images" / "street" / "0001.jpg").touch()
     targets = load_dataset(tmp_path, strict=True)[0].targets
     assert targets.texts == ["Bakery", "Pest", "###"] and targets.ignore.tolist() == [False, False, True]
-
-
-def test_the_readme_lists_every_published_name_with_its_files() -> None:
-    rows = {line for line in README.read_text().splitlines() if line.startswith("| `")}
-    for name in known_datasets():
-        entry = catalog._REGISTERED[name]
-        row = f"| `{name}` | `{entry.annotation_file}` | `{entry.image_root}` | {entry.protocol} |"
-        assert row in rows, row
