@@ -4,12 +4,27 @@ The layout is AdelaiDet's: classes ``0 .. n-1`` are the characters, ``n`` is "un
 padding). With the 95 printable ASCII characters that gives the published 97 classes.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from fasttcm.errors import ConfigError
+from fasttcm.errors import ConfigError, DataError
 
-__all__ = ["CHARSETS", "UNKNOWN_CHARACTER", "Charset", "collapse_ctc", "decode_ctc_adelaidet"]
+__all__ = [
+    "CHARSETS",
+    "UNKNOWN_CHARACTER",
+    "Charset",
+    "TextEncoder",
+    "TooLong",
+    "collapse_ctc",
+    "decode_ctc_adelaidet",
+]
+
+_LOG = logging.getLogger(__name__)
+
+TooLong = Literal["cut", "refuse"]
+"""What to do with a transcription that has more characters than a model reads."""
 
 UNKNOWN_CHARACTER = "口"
 """How the class "unknown" is written in a decoded text (U+53E3, as published)."""
@@ -92,6 +107,66 @@ class Charset:
             elif stop_at_end:
                 break
         return "".join(pieces)
+
+
+class TextEncoder:
+    """Transcriptions to rows of classes; what does not fit is reported once and counted.
+
+    Args:
+        charset: the classes.
+        max_length: classes in a row.
+        too_long: ``cut`` keeps the first ``max_length`` characters, ``refuse`` raises.
+
+    Attributes:
+        cut: texts so far that were longer than ``max_length``.
+        foreign: texts so far with characters outside the charset, which become the class "unknown".
+
+    Raises:
+        ConfigError: another word than ``cut`` and ``refuse``.
+    """
+
+    def __init__(self, charset: Charset, *, max_length: int, too_long: TooLong = "cut") -> None:
+        if too_long not in get_args(TooLong):
+            raise ConfigError(f"too long texts can be {' or '.join(get_args(TooLong))}, not {too_long!r}")
+        self.charset = charset
+        self.max_length = max_length
+        self.too_long = too_long
+        self.cut = 0
+        self.foreign = 0
+
+    def __call__(self, texts: Iterable[str], source: object = "") -> list[list[int]]:
+        """One row of ``max_length`` classes a text, padded with :attr:`Charset.end`.
+
+        Args:
+            texts: transcriptions.
+            source: where they come from (file or image), for messages.
+
+        Raises:
+            DataError: a text is too long and ``too_long`` is ``refuse``; names text, source and limit.
+        """
+        where = f"{source}: " if str(source) else ""
+        return [self._row(text, where) for text in texts]
+
+    def _row(self, text: str, where: str) -> list[int]:
+        length = len(self.charset.normalize(text))
+        if length > self.max_length:
+            problem = f"{where}text {text!r} has {length} characters, the model reads at most {self.max_length}"
+            if self.too_long == "refuse":
+                raise DataError(f"{problem}; raise MODEL.TEXT.MAX_LENGTH, or set MODEL.TEXT.TOO_LONG to cut")
+            if self.cut == 0:
+                _LOG.warning("%s: it is cut, as others may be", problem)
+            self.cut += 1
+        foreign = self.charset.foreign(text)
+        if foreign:
+            if self.foreign == 0:
+                _LOG.warning(
+                    '%stext %r has characters outside the charset (%s): they become "unknown", as others may',
+                    where,
+                    text,
+                    "".join(foreign),
+                )
+            self.foreign += 1
+        return self.charset.encode(text, self.max_length)
 
 
 def collapse_ctc(classes: Sequence[int], blank: int) -> list[int]:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fasttcm.charset import CHARSETS, UNKNOWN_CHARACTER, Charset
+
 __all__ = ["ILLEGIBLE", "FloatArray", "Sample", "TextPredictions", "TextTargets"]
 
 FloatArray = npt.NDArray[np.floating]
@@ -98,6 +100,8 @@ class TextPredictions:
         text_scores: (n,) float32 confidence of the transcriptions in [0, 1].
         beziers: (n, 16) float32, or ``None`` from a model without curves.
         labels: (n,) int64 classes.
+        char_scores: n arrays (t_i, 97) float32, the score of every class of the ``ascii`` charset for each character
+            of the transcription (TESTR's weighted lexicon search), or ``None``.
     """
 
     height: int
@@ -109,6 +113,7 @@ class TextPredictions:
     text_scores: Tensor
     beziers: Tensor | None = None
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    char_scores: list[FloatArray] | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.texts):
@@ -122,11 +127,31 @@ class TextPredictions:
         """An image in which nothing was found."""
         return cls(height, width, [], torch.zeros(0, 4), torch.zeros(0), [], torch.zeros(0))
 
+    @classmethod
+    def from_polygons(
+        cls, height: int, width: int, polygons: Sequence[FloatArray], scores: npt.ArrayLike
+    ) -> "TextPredictions":
+        """What a detector found, which does not read.
+
+        Args:
+            height: image height in pixels.
+            width: image width in pixels.
+            polygons: n arrays (p_i, 2) in pixels of the image, p_i at least 1.
+            scores: n detection scores in [0, 1]; the result is sorted by them, equal ones stay in order.
+        """
+        values = np.asarray(scores, np.float32).reshape(-1)
+        order = np.argsort(-values, kind="stable")
+        outlines = [np.asarray(polygons[i], np.float32).reshape(-1, 2) for i in order]
+        boxes = np.asarray([[*p.min(0), *p.max(0)] for p in outlines], np.float32).reshape(-1, 4)
+        nothing = torch.zeros(len(outlines))
+        texts = [""] * len(outlines)
+        return cls(height, width, outlines, torch.from_numpy(boxes), torch.from_numpy(values[order]), texts, nothing)
+
     def to_json(self, *, image_id: int | str, file_name: str = "", digits: int = 2) -> dict[str, Any]:
         """One entry of ``{"images": [...]}``: ``id``, ``file_name``, ``width``, ``height``, ``words``.
 
         Each word has ``points`` [[x, y], ...] rounded to ``digits``, ``text``, ``score``, ``text_score`` and, if
-        known, ``bezier``.
+        known, ``bezier`` and ``char_scores`` (characters with their scores, those that round to 0 left out).
         """
         words = []
         for i, text in enumerate(self.texts):
@@ -138,6 +163,8 @@ class TextPredictions:
             }
             if self.beziers is not None:
                 word["bezier"] = self.beziers[i].double().numpy().round(digits).tolist()
+            if self.char_scores is not None:
+                word["char_scores"] = _sparse_scores(self.char_scores[i])
             words.append(word)
         return {"id": image_id, "file_name": file_name, "width": self.width, "height": self.height, "words": words}
 
@@ -148,6 +175,7 @@ class TextPredictions:
         polygons = [np.asarray(word["points"], np.float32).reshape(-1, 2) for word in words]
         boxes = [np.concatenate([p.min(0), p.max(0)]) for p in polygons]
         beziers = torch.tensor([word["bezier"] for word in words]) if words and "bezier" in words[0] else None
+        scored = bool(words) and "char_scores" in words[0]
         return cls(
             int(entry["height"]),
             int(entry["width"]),
@@ -157,4 +185,30 @@ class TextPredictions:
             [word["text"] for word in words],
             torch.tensor([float(word.get("text_score", 1.0)) for word in words]),
             beziers,
+            char_scores=[_dense_scores(word["char_scores"]) for word in words] if scored else None,
         )
+
+
+_SCORE_DIGITS = 6
+"""Decimals of scores in JSON."""
+
+_ASCII = Charset(CHARSETS["ascii"])
+
+
+def _sparse_scores(scores: FloatArray) -> dict[str, Any]:
+    """(t, 97) scores as ``{"rest": 0.0, "rows": [[[character, score], ...], ...]}``; "end" has no character."""
+    names = [*_ASCII.characters, UNKNOWN_CHARACTER]
+    rounded = np.asarray(scores, np.float64)[:, : len(names)].round(_SCORE_DIGITS)
+    return {"rest": 0.0, "rows": [[[names[i], float(row[i])] for i in row.nonzero()[0]] for row in rounded]}
+
+
+def _dense_scores(value: dict[str, Any] | list[list[float]]) -> FloatArray:
+    """The inverse of :func:`_sparse_scores`, (t, 97) float32; rows of 97 numbers are read too."""
+    if not isinstance(value, dict):
+        return np.asarray(value, np.float32)
+    names = {name: i for i, name in enumerate([*_ASCII.characters, UNKNOWN_CHARACTER])}
+    scores = np.full((len(value["rows"]), _ASCII.num_classes), value["rest"], np.float32)
+    for row, entries in zip(scores, value["rows"], strict=True):
+        for name, score in entries:
+            row[names[name]] = score
+    return scores

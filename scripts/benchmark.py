@@ -4,6 +4,9 @@
     python scripts/benchmark.py backbones           # the four backbones, 640 x 640, batch 1
     python scripts/benchmark.py params              # parameters and multiply-adds of every part
     python scripts/benchmark.py evaluation          # protocols against a plain reading of the same rules
+    python scripts/benchmark.py data                # the training mapper step by step, the loader, its memory
+    python scripts/benchmark.py spotters            # BezierAlign, deformable attention and whole spotters
+    python scripts/benchmark.py detectors           # post-processing against plain loops, whole detectors
 
 Alternatives are timed in turn (A B C A B C ...), so that a machine that slows down slows all of them; the table gives
 the median time of each and its ratio to the first. On the CPU the time is the process's CPU time with one thread,
@@ -185,6 +188,9 @@ def params(options: argparse.Namespace, device: torch.device) -> None:
         count = sum(p.numel() for p in module.parameters()) if module is not None else _own(fpn)
         table.add_row(name, f"{count / 1e6:.3f}", f"{operations:.3f}", expected)
     _CONSOLE.print(table)
+    import benchmark_detectors  # the file beside this one
+
+    benchmark_detectors.cost_table()
 
 
 def _own(fpn: FPN) -> int:
@@ -199,10 +205,33 @@ def evaluation(options: argparse.Namespace, device: torch.device) -> None:
     benchmark_evaluation.run(repeats=options.repeats, markdown=options.markdown)
 
 
+def spotters(options: argparse.Namespace, device: torch.device) -> None:
+    """Operators against plain readings, forward and backward, and whole spotters; on the CPU."""
+    import benchmark_spotters  # the file beside this one
+
+    benchmark_spotters.run(repeats=options.repeats)
+
+
+def data(options: argparse.Namespace, device: torch.device) -> None:
+    """The training mapper and the loader; no model takes part."""
+    import benchmark_data  # the file beside this one
+
+    benchmark_data.run(size=options.size, workers=2, markdown=options.markdown)
+
+
+def detectors(options: argparse.Namespace, device: torch.device) -> None:
+    """Post-processing of DBNet, PAN and FCENet against plain readings, and the four backbones under each."""
+    import benchmark_detectors  # the file beside this one
+
+    benchmark_detectors.run(
+        compare, size=options.size, batch=options.batch, repeats=options.repeats, device=device
+    )
+
+
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benchmarks = {"matching": matching, "backbones": backbones, "params": params, "evaluation": evaluation}
+    benchmarks = {function.__name__: function for function in (matching, backbones, params, evaluation, data, spotters, detectors)}
     parser.add_argument("benchmark", choices=benchmarks)
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--size", type=int, default=640, help="image side in pixels (default 640)")

@@ -14,7 +14,7 @@ ALLOWED = {
     "errors": set(),
     "geometry": {"errors"},
     "charset": {"errors"},
-    "structures": {"geometry"},
+    "structures": {"geometry", "charset"},
     "layers": {"geometry", "structures", "errors"},
     "losses": {"geometry", "structures", "layers", "errors"},
     "clip": {"layers", "errors"},

@@ -46,9 +46,11 @@ def run(options: argparse.Namespace) -> int:
     # Without a config file the checkpoint's own configuration holds, with the command line over it.
     cfg = apply_overrides(stored.config, options.overrides) if stored.config and not options.config_file else given
     if stored.config:
-        check_same_inputs(stored.config, cfg, given.MODEL.WEIGHTS)
+        check_same_inputs(
+            stored.config, cfg, given.MODEL.WEIGHTS, keys=stored.travelling, strict=cfg.MODEL.WEIGHTS_STRICT
+        )
     model = build_model(cfg, weights=False)
-    load_weights(model, stored.weights, given.MODEL.WEIGHTS)
+    load_weights(model, stored.weights, given.MODEL.WEIGHTS, strict=cfg.MODEL.WEIGHTS_STRICT)
     if not cfg.DATASETS.TEST:
         raise ConfigError("DATASETS.TEST is empty: name a dataset, or the folder that `fasttcm synth` wrote")
     datasets = load_test_datasets(cfg)

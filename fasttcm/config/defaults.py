@@ -11,16 +11,25 @@ __all__ = ["CHOICES", "get_defaults"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.BACKBONE.NAME": ("imagenet_r50", "clip_r50", "tcm_cr50", "fasttcm_cr50"),
+    "MODEL.FPN.KIND": ("fpn", "bifpn"),
     "MODEL.FPN.TOP_BLOCK": ("conv", "maxpool", "none"),
     "MODEL.FPN.NORM": ("none", "GN", "BN"),
     "MODEL.TCM.PROMPT_KIND": ("predefined", "predefined+learnable", "learnable"),
+    "MODEL.TCM.SPOTTER_LEVEL": ("", "p2", "p3", "p4", "p5", "res2", "res3", "res4", "res5"),
+    "MODEL.TCM.SPOTTER_TRUNK": ("imagenet_r50", "clip_r50"),
     "MODEL.TCM.LOSS": ("dice", "balanced_bce", "ohem_dice"),
     "MODEL.TEXT.CHARSET": ("ascii", "lower36"),
+    "MODEL.TEXT.TOO_LONG": ("cut", "refuse"),
+    "MODEL.DBNET.FORM": ("quad", "poly"),
+    "MODEL.PAN.FORM": ("quad", "poly"),
+    "MODEL.FCENET.FORM": ("poly", "quad"),
     "INPUT.FORMAT": ("RGB", "BGR"),
-    "SOLVER.OPTIMIZER": ("SGD", "Adam", "AdamW"),
-    "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR"),
+    "INPUT.PIPELINE": ("spotter", "dbnet", "pan", "fcenet"),
+    "SOLVER.OPTIMIZER": ("SGD", "Adam", "AdamW", "Ranger"),
+    "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupPolyLR"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
     "SOLVER.PRECISION": ("fp32", "bf16", "fp16"),
+    "TEST.FLAVOUR": ("", "adelaidet", "deepsolo", "testr"),
 }
 """Keys whose value is one of a few words."""
 
@@ -28,7 +37,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 def _model() -> CfgNode:
     node = CfgNode()
     node.META_ARCHITECTURE = "ABCNet"  # a folder of projects/, in any case of letters
-    node.WEIGHTS = ""  # checkpoint to start from or to evaluate
+    node.WEIGHTS = ""  # checkpoint to start from or to evaluate, ours or a published one
+    node.WEIGHTS_STRICT = True  # False: weights and settings that do not fit are reported, not refused
     node.PIXEL_MEAN = [122.7709383, 116.7460125, 104.09373615]  # CLIP's, 0..255, in the order of INPUT.FORMAT
     node.PIXEL_STD = [68.5005327, 66.6321579, 70.32316305]
 
@@ -42,6 +52,7 @@ def _model() -> CfgNode:
     node.RESNET.WEIGHTS = ""  # torchvision state-dict file, or the word "random"
     node.RESNET.DEPTH = 50
     node.RESNET.STRIDE_IN_1X1 = False  # True: stride in the 1x1 convolution (MSRA weights, AdelaiDet)
+    node.RESNET.DEFORMABLE_STAGES = []  # [res3, res4, res5]: modulated deformable 3x3 convolutions (DBNet)
 
     node.CLIP = CfgNode()  # clip_r50, tcm_cr50, fasttcm_cr50
     node.CLIP.WEIGHTS = ""  # path of RN50.pt, or the word "random"
@@ -56,9 +67,12 @@ def _model() -> CfgNode:
     node.CLIP.TEXT_LAYERS = 12
 
     node.FPN = CfgNode()
+    node.FPN.KIND = "fpn"  # or bifpn (ABCNet v2), where NORM is BN
+    node.FPN.REPEATS = 2  # of a bifpn
     node.FPN.IN_LEVELS = ["res2", "res3", "res4", "res5"]
     node.FPN.OUT_CHANNELS = 256
-    node.FPN.TOP_BLOCK = "conv"  # p6 and p7 by convolution (FCOS, ABCNet), p6 by max pooling (detectron2), or none
+    node.FPN.TOP_BLOCK = "conv"  # p6 and p7 by convolution (FCOS, ABCNet), p6 by max pooling (detectron2), or none;
+    # a bifpn makes as many levels in its own way
     node.FPN.NORM = "none"
 
     node.TCM = CfgNode()  # tcm_cr50, fasttcm_cr50; names and values of the TCM paper
@@ -77,6 +91,10 @@ def _model() -> CfgNode:
     node.TCM.TEMPERATURE = 0.07
     node.TCM.LOGIT_SCALE = False
     node.TCM.MATCHED_LEVEL = "res5"  # the level that gets the matching map as extra channels
+    node.TCM.SPOTTER_LEVEL = ""  # the spotter form: the level that the map is added to (ABCNet p4, TESTR res4)
+    node.TCM.SPOTTER_TRUNK = "imagenet_r50"  # its trunk; only the text tower is CLIP's
+    node.TCM.SPOTTER_GAMMA = False  # learn a factor of the added map
+    node.TCM.SPOTTER_TEXT_LAYERS = 0  # first blocks of the text tower that are used; 0: all
     node.TCM.LOSS = "dice"
     node.TCM.LOSS_WEIGHT = 1.0
     node.TCM.SHRINK_RATIO = 0.9
@@ -84,6 +102,7 @@ def _model() -> CfgNode:
     node.TEXT = CfgNode()
     node.TEXT.CHARSET = "ascii"
     node.TEXT.MAX_LENGTH = 25
+    node.TEXT.TOO_LONG = "cut"  # longer training texts: cut and counted, or refuse: an error
 
     for head, build_node in HEADS.items():
         node[head] = build_node()
@@ -93,6 +112,8 @@ def _model() -> CfgNode:
 def _input() -> CfgNode:
     node = CfgNode()
     node.FORMAT = "RGB"
+    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below; dbnet, pan, fcenet: published transforms to a square
+    node.TRAIN_SIZE = 640  # pixels; side of that square
     node.MIN_SIZE_TRAIN = [640, 672, 704, 736, 768, 800, 832, 864, 896]  # pixels, one drawn per image
     node.MAX_SIZE_TRAIN = 1600
     node.MIN_SIZE_TEST = 1000
@@ -123,6 +144,9 @@ def _solver() -> CfgNode:
     node.LR_SCHEDULER_NAME = "WarmupMultiStepLR"
     node.STEPS = [160_000, 220_000]
     node.GAMMA = 0.1
+    node.POLY_POWER = 0.9  # WarmupPolyLR: (1 - iteration / MAX_ITER) ** power
+    node.POLY_PERIOD = 1  # its rate changes every so many iterations (published: once an epoch)
+    node.MIN_LR = 0.0  # where the schedule ends instead of 0
     node.WARMUP_ITERS = 1000
     node.WARMUP_FACTOR = 0.001
     node.CLIP_GRADIENTS = CfgNode()
@@ -146,13 +170,18 @@ def get_defaults() -> CfgNode:
     cfg.DATASETS.TRAIN = []  # names or paths
     cfg.DATASETS.TEST = []
     cfg.DATASETS.ROOT = ""  # folder of named datasets; empty: FASTTCM_DATASETS or ./datasets
+    cfg.DATASETS.TRAIN_FRACTION = 1.0  # few-shot training: the share of each dataset's images that is used
+    cfg.DATASETS.FRACTION_SEED = 0  # which images these are; 5 % is part of 10 %
+    cfg.DATASETS.SAMPLING_WEIGHTS = []  # one a dataset of TRAIN: how often it is drawn from; empty: by its size
     cfg.DATALOADER = CfgNode()
     cfg.DATALOADER.NUM_WORKERS = 4
+    cfg.DATALOADER.ASPECT_RATIO_GROUPING = True  # batches of wide or of tall images, which saves padding
     cfg.SOLVER = _solver()
     cfg.TEST = CfgNode()
     cfg.TEST.EVAL_PERIOD = 0  # iterations; 0: at the end only
     cfg.TEST.IMS_PER_BATCH = 1
     cfg.TEST.CONFIDENCE = 0.0  # detections below are not scored
+    cfg.TEST.FLAVOUR = ""  # project whose published evaluation to follow, with its rule for lexicons; empty: our own
     cfg.TEST.EXPECTED_RESULTS = []  # [[metric, value, tolerance], ...]: `fasttcm eval` fails outside the tolerance
     cfg.OUTPUT_DIR = "output"
     cfg.SEED = 0

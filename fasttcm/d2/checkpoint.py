@@ -78,7 +78,10 @@ def _load_clip_into(model: nn.Module, file: Path) -> None:
     if isinstance(body, ClipResNet):
         load_weights(body, towers.trunk.state_dict(), file)
         return
-    tower = body.matching.text.encoder.tower
+    encoder = body.matching.text.encoder
+    if encoder is None:
+        raise CheckpointError(f"{file} is a CLIP archive, but the model's texts are constants without a text tower")
+    tower = encoder.tower
     load_weights(body.trunk, towers.trunk.state_dict(), file)
     load_weights(body.pool, towers.pool.resize_grid_(*body.pool.grid).state_dict(), file)
     load_weights(tower, towers.text.truncate_context_(tower.context_length).state_dict(), file)

@@ -48,7 +48,7 @@ class TextTrainer(DefaultTrainer):
         self.checkpointer = TextCheckpointer(
             self.checkpointer.model, cfg.OUTPUT_DIR, **self.checkpointer.checkpointables
         )
-        self._hooks = []
+        self._hooks: list[Any] = []
         self.register_hooks(self.build_hooks())  # detectron2's hooks hold the checkpointer they were built with
 
     def resume_or_load(self, resume: bool = True) -> None:

@@ -1,9 +1,12 @@
 """From a configuration to a model, its transforms and its datasets."""
 
 import importlib
+import inspect
 import logging
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
@@ -13,20 +16,29 @@ import fasttcm.projects
 from fasttcm.charset import Charset
 from fasttcm.clip import ClipSizes
 from fasttcm.data import augment
+from fasttcm.data.augment_detection import db_transforms
+from fasttcm.data.augment_fce import fce_transforms
+from fasttcm.data.augment_pan import pan_transforms
 from fasttcm.data.catalog import DatasetEntry, load_dataset, resolve_dataset
 from fasttcm.data.coco import TextDataset, concatenate
+from fasttcm.data.loading import EpochOrder
 from fasttcm.data.mapper import TestMapper, TrainMapper
+from fasttcm.data.sampling import GroupedOrder, Order, WeightedOrder, fraction_subset, is_wide
 from fasttcm.errors import ConfigError
 from fasttcm.layers.backbone import Backbone
-from fasttcm.layers.fpn import FPN
+from fasttcm.layers.bifpn import BiFPN
+from fasttcm.layers.fpn import FPN, TOP_LEVELS
+from fasttcm.tcm import SpotterMatchedBackbone, build_spotter_matched
 from fasttcm.tcm import build_backbone as build_bottom_up
 
 __all__ = [
     "TestDatasets",
+    "bottom_up_options",
     "build_backbone",
     "build_model",
     "build_test_mapper",
     "build_train_mapper",
+    "build_train_order",
     "load_test_datasets",
     "load_train_dataset",
     "project_names",
@@ -34,6 +46,16 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
+
+_DETECTOR_PIPELINES: dict[str, Callable[..., list[augment.Transform]]] = {
+    "dbnet": db_transforms,
+    "pan": pan_transforms,
+    "fcenet": fce_transforms,
+}
+"""``INPUT.PIPELINE`` to the transforms that make squares of ``INPUT.TRAIN_SIZE``."""
+
+MATCHED_BACKBONES = ("tcm_cr50", "fasttcm_cr50")
+"""Backbones with an instance-language matching."""
 
 TestDatasets = dict[str, tuple[DatasetEntry, TextDataset]]
 """Name in the configuration to catalogue entry and index."""
@@ -66,29 +88,72 @@ def build_backbone(cfg: CfgNode, *, weights: bool = True, pyramid: bool = True) 
             from a checkpoint.
         pyramid: ``True`` for the levels ``p2``, ... of ``MODEL.FPN``, ``False`` for the bare ``res2`` .. ``res5``.
     """
+    tcm, name = cfg.MODEL.TCM, cfg.MODEL.BACKBONE.NAME
+    level = tcm.SPOTTER_LEVEL if name in MATCHED_BACKBONES else ""
+    if level.startswith("p") and not pyramid:
+        raise ConfigError(f"MODEL.TCM.SPOTTER_LEVEL is {level}, but this head has no pyramid; use res4")
+    kind = tcm.SPOTTER_TRUNK if level else name
+    backbone = build_bottom_up(kind, **bottom_up_options(cfg, kind, weights=weights))
+    if level.startswith("res"):
+        backbone = _spotter_matched(cfg, backbone, weights=weights)
+    if pyramid:
+        backbone = _pyramid(cfg, backbone)
+    return _spotter_matched(cfg, backbone, weights=weights) if level.startswith("p") else backbone
+
+
+def _pyramid(cfg: CfgNode, bottom_up: Backbone) -> FPN | BiFPN:
+    fpn = cfg.MODEL.FPN
+    shared = {"bottom_up": bottom_up, "in_levels": fpn.IN_LEVELS, "out_channels": fpn.OUT_CHANNELS, "norm": fpn.NORM}
+    if fpn.KIND == "bifpn":
+        return BiFPN(repeats=fpn.REPEATS, top_levels=TOP_LEVELS[fpn.TOP_BLOCK], **shared)
+    return FPN(top_block=fpn.TOP_BLOCK, **shared)
+
+
+def _spotter_matched(cfg: CfgNode, bottom_up: Backbone, *, weights: bool) -> SpotterMatchedBackbone:
+    """The spotter form of TCM or FastTCM on a level of ``bottom_up``, from ``MODEL.{CLIP,TCM}``."""
+    tcm = cfg.MODEL.TCM
+    options = bottom_up_options(cfg, cfg.MODEL.BACKBONE.NAME, weights=weights)
+    for image_side in ("freeze_at", "frozen_batch_norm", "input_resolution", "matched_level"):
+        del options[image_side]
+    return build_spotter_matched(
+        bottom_up=bottom_up,
+        level=tcm.SPOTTER_LEVEL,
+        image_conditioned=cfg.MODEL.BACKBONE.NAME == "tcm_cr50",
+        text_layers=tcm.SPOTTER_TEXT_LAYERS,
+        learned_gamma=tcm.SPOTTER_GAMMA,
+        **options,
+    )
+
+
+def bottom_up_options(cfg: CfgNode, name: str, *, weights: bool = True) -> dict[str, Any]:
+    """Keyword arguments of :func:`fasttcm.tcm.build_backbone`, from ``MODEL.{BACKBONE,RESNET,CLIP,TCM}``.
+
+    Args:
+        cfg: the configuration.
+        name: kind of backbone.
+        weights: as in :func:`build_backbone`.
+
+    Raises:
+        ConfigError: no weight file is named.
+    """
     model = cfg.MODEL
-    name = model.BACKBONE.NAME
-    common = {"freeze_at": model.BACKBONE.FREEZE_AT, "frozen_batch_norm": model.BACKBONE.FROZEN_NORM}
     source, key = (model.RESNET, "MODEL.RESNET") if name == "imagenet_r50" else (model.CLIP, "MODEL.CLIP")
     path = source.WEIGHTS if weights else "random"
     if not path:
         raise ConfigError(f"{key}.WEIGHTS is empty: name a weight file, or the word 'random' to start from nothing")
+    options = {
+        "weights": path,
+        "freeze_at": model.BACKBONE.FREEZE_AT,
+        "frozen_batch_norm": model.BACKBONE.FROZEN_NORM,
+    }
     if name == "imagenet_r50":
-        options = {"weights": path, "depth": model.RESNET.DEPTH, "stride_in_1x1": model.RESNET.STRIDE_IN_1X1}
-    else:
-        options = {"weights": path, "sizes": _clip_sizes(model.CLIP)}
-    if name in ("tcm_cr50", "fasttcm_cr50"):
-        options |= _tcm_options(model.TCM)
-    bottom_up = build_bottom_up(name, **common, **options)
-    if not pyramid:
-        return bottom_up
-    return FPN(
-        bottom_up=bottom_up,
-        in_levels=model.FPN.IN_LEVELS,
-        out_channels=model.FPN.OUT_CHANNELS,
-        top_block=model.FPN.TOP_BLOCK,
-        norm=model.FPN.NORM,
-    )
+        return options | {
+            "depth": model.RESNET.DEPTH,
+            "stride_in_1x1": model.RESNET.STRIDE_IN_1X1,
+            "deformable_stages": model.RESNET.DEFORMABLE_STAGES,
+        }
+    options["sizes"] = _clip_sizes(model.CLIP)
+    return options | _tcm_options(model.TCM) if name in MATCHED_BACKBONES else options
 
 
 def _clip_sizes(clip: CfgNode) -> ClipSizes:
@@ -142,8 +207,10 @@ def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
 
 
 def build_train_mapper(cfg: CfgNode) -> TrainMapper:
-    """Crop, rotation, resize and colour, in AdelaiDet's order."""
+    """Crop, rotation, resize and colour, in AdelaiDet's order; or the pipeline of a detector."""
     options, jitter = cfg.INPUT, cfg.INPUT.COLOR_JITTER
+    if options.PIPELINE in _DETECTOR_PIPELINES:
+        return TrainMapper(transforms=_detector_transforms(cfg), max_pixels=options.MAX_PIXELS)
     transforms: list[augment.Transform] = []
     if options.CROP.ENABLED:
         transforms.append(augment.InstanceCrop(size_range=tuple(options.CROP.SIZE)))
@@ -156,6 +223,17 @@ def build_train_mapper(cfg: CfgNode) -> TrainMapper:
     return TrainMapper(transforms=transforms, max_pixels=options.MAX_PIXELS)
 
 
+def _detector_transforms(cfg: CfgNode) -> list[augment.Transform]:
+    """The pipeline ``INPUT.PIPELINE`` with the strengths of ``INPUT.COLOR_JITTER``."""
+    pipeline, jitter = _DETECTOR_PIPELINES[cfg.INPUT.PIPELINE], cfg.INPUT.COLOR_JITTER
+    known = inspect.signature(pipeline).parameters
+    strengths = {key.lower(): float(value) for key, value in jitter.items()}
+    unknown = [key.upper() for key, value in strengths.items() if value and key not in known]
+    if unknown:
+        raise ConfigError(f"INPUT.PIPELINE {cfg.INPUT.PIPELINE} has no colour jitter in {', '.join(unknown)}; set 0")
+    return pipeline(size=cfg.INPUT.TRAIN_SIZE, **{key: value for key, value in strengths.items() if key in known})
+
+
 def build_test_mapper(cfg: CfgNode) -> TestMapper:
     """Resize to ``INPUT.MIN_SIZE_TEST`` and ``MAX_SIZE_TEST``."""
     return TestMapper(
@@ -164,10 +242,24 @@ def build_test_mapper(cfg: CfgNode) -> TestMapper:
 
 
 def load_train_dataset(cfg: CfgNode) -> TextDataset:
-    """The images with text of every dataset of ``DATASETS.TRAIN``, one after the other."""
+    """The images with text of every dataset of ``DATASETS.TRAIN``, one after the other, or a share of each."""
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: name a dataset, or the folder that `fasttcm synth` wrote")
-    return concatenate([_load(cfg, name, filter_empty=True)[1] for name in cfg.DATASETS.TRAIN])
+    whole = concatenate([_load(cfg, name, filter_empty=True)[1] for name in cfg.DATASETS.TRAIN])
+    return fraction_subset(whole, cfg.DATASETS.TRAIN_FRACTION, cfg.DATASETS.FRACTION_SEED)
+
+
+def build_train_order(cfg: CfgNode, dataset: TextDataset) -> Order | None:
+    """In which order :func:`load_train_dataset`'s images are shown; ``None`` for an empty dataset."""
+    if len(dataset) == 0:  # the loader says why
+        return None
+    order: Order = EpochOrder(length=len(dataset), seed=cfg.SEED)
+    if cfg.DATASETS.SAMPLING_WEIGHTS:
+        lengths = [len(table) for table in dataset.tables]
+        order = WeightedOrder(lengths, cfg.DATASETS.SAMPLING_WEIGHTS, seed=cfg.SEED)
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
+        order = GroupedOrder(order, is_wide(dataset), batch_size=cfg.SOLVER.IMS_PER_BATCH, seed=cfg.SEED)
+    return order
 
 
 def load_test_datasets(cfg: CfgNode) -> TestDatasets:

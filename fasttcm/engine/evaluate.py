@@ -34,6 +34,9 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
+GENERIC = "generic"
+"""Name of the lexicon for which TESTR has a rule of its own."""
+
 Lexicons = dict[str, Lexicon | dict[Any, Lexicon]]
 """Name to one lexicon, or to one for each image."""
 
@@ -75,7 +78,9 @@ def evaluate_dataset(
         rank=rank,
         world_size=world,
     )
-    lexicons = load_lexicons(entry, dataset)  # before the long part: a missing file should not cost a prediction run
+    flavour = cfg.TEST.FLAVOUR or None
+    # Before the long part: a missing file should not cost a prediction run.
+    lexicons = load_lexicons(entry, dataset, flavour)
     model.eval()
     predictions, failed = _predict(model, loader, total=len(dataset), progress=progress and rank == 0)
     if world > 1:
@@ -83,17 +88,20 @@ def evaluate_dataset(
         dist.all_gather_object(parts, (predictions, failed))
         predictions = {key: value for part, _ in parts for key, value in part.items()}
         failed = [line for _, part in parts for line in part]
-    return score_predictions(entry, dataset, predictions, lexicons, failed=failed, confidence=cfg.TEST.CONFIDENCE)
+    return score_predictions(
+        entry, dataset, predictions, lexicons, failed=failed, confidence=cfg.TEST.CONFIDENCE, flavour=flavour
+    )
 
 
 def score_predictions(
     entry: DatasetEntry,
     dataset: TextDataset,
-    predictions: Mapping[int | str, dict[str, Any]],
+    predictions: Mapping[Any, dict[str, Any]],
     lexicons: Lexicons,
     *,
     failed: Sequence[str] = (),
     confidence: float = 0.0,
+    flavour: str | None = None,
 ) -> Evaluation:
     """Score predictions by every protocol of a dataset.
 
@@ -104,6 +112,7 @@ def score_predictions(
         lexicons: of :func:`load_lexicons`.
         failed: one line for every image without a prediction, for the log.
         confidence: words with a lower score are not counted.
+        flavour: published project whose evaluation to follow (spotting protocols); ``None``: our own.
     """
     for line in failed:
         _LOG.warning("not evaluated: %s", line)
@@ -118,19 +127,33 @@ def score_predictions(
     results: dict[str, Result] = {}
     for protocol in (entry.protocol, *entry.more_protocols):
         prefix = "" if protocol == entry.protocol else f"{protocol}/"
-        usable = lexicons if isinstance(find_rules(protocol), Protocol) else {}
-        scored = score_with_lexicons(ground_truth, found, usable, protocol=protocol, confidence=confidence)
+        spotting = isinstance(find_rules(protocol), Protocol)
+        scored = score_with_lexicons(
+            ground_truth,
+            found,
+            lexicons if spotting else {},
+            protocol=protocol,
+            flavour=flavour if spotting else None,
+            confidence=confidence,
+        )
         results |= {prefix + name: result for name, result in scored.items()}
     return Evaluation(results, ground_truth, found, list(failed))
 
 
-def load_lexicons(entry: DatasetEntry, dataset: TextDataset) -> Lexicons:
-    """Every lexicon the dataset declares, by name; raises DataError for a missing file."""
+def load_lexicons(entry: DatasetEntry, dataset: TextDataset, flavour: str | None = None) -> Lexicons:
+    """Every lexicon the dataset declares, by name, as the flavour reads it; raises DataError for a missing file."""
     if not entry.lexicons:
         return {}
     image_ids = [dataset[i].image_id for i in range(len(dataset))]
+    published = {"protocol": entry.protocol, "flavour": flavour} if flavour else {}
     return {
-        name: load_lexicon(file, entry.lexicon_pairs.get(name), image_ids=image_ids)
+        name: load_lexicon(
+            file,
+            entry.lexicon_pairs.get(name),
+            kind=GENERIC if flavour and name == GENERIC else "",
+            image_ids=image_ids,
+            **published,
+        )
         for name, file in entry.lexicons.items()
     }
 

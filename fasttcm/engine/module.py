@@ -31,6 +31,7 @@ class TrainingModule(L.LightningModule):
         super().__init__()
         self.model = model
         self.cfg = cfg
+        self._images = ""
         self.ema: AveragedModel | None = None
         if cfg.SOLVER.EMA.ENABLED:
             average = get_ema_multi_avg_fn(cfg.SOLVER.EMA.DECAY)
@@ -52,18 +53,33 @@ class TrainingModule(L.LightningModule):
         Raises:
             FastTCMError: a loss is not finite; names the images of the batch.
         """
+        self._images = ", ".join(f"{sample['file_name']} (id {sample['image_id']})" for sample in batch)
         losses: dict[str, Tensor] = self.model(batch)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             bad = ", ".join(name for name, value in losses.items() if not torch.isfinite(value))
-            files = ", ".join(str(sample["file_name"]) for sample in batch)
-            raise FastTCMError(
-                f"iteration {self.global_step}: {bad or 'the total loss'} is not finite on {files}; "
-                "lower SOLVER.BASE_LR or clip the gradients, then --resume from the last checkpoint"
-            )
+            raise self._not_finite(bad or "the total loss")
         self.log_dict({f"loss/{name}": value.detach() for name, value in losses.items()})
         self.log("loss/total", total.detach(), prog_bar=True)
         return {"loss": total, **{name: value.detach() for name, value in losses.items()}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the weights, and so the next checkpoint, from a gradient that is not finite.
+
+        Raises:
+            FastTCMError: names the images of the batch. Under fp16 the loss scaler skips such a step by itself.
+        """
+        if self.cfg.SOLVER.PRECISION == "fp16":
+            return
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not torch.isfinite(torch.stack([torch.linalg.vector_norm(g) for g in gradients]).sum()):
+            raise self._not_finite("the gradient")
+
+    def _not_finite(self, what: str) -> FastTCMError:
+        return FastTCMError(
+            f"iteration {self.global_step}: {what} is not finite on {self._images}; "
+            "lower SOLVER.BASE_LR or clip the gradients, then --resume from the last checkpoint"
+        )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the moving average right after the weights, so that every checkpoint holds both of one iteration."""
@@ -89,8 +105,11 @@ class TrainingModule(L.LightningModule):
             gamma=solver.GAMMA,
             warmup_iters=solver.WARMUP_ITERS,
             warmup_factor=solver.WARMUP_FACTOR,
+            power=solver.POLY_POWER,
+            period=solver.POLY_PERIOD,
         )
-        return [optimizer], [{"scheduler": build_scheduler(optimizer, factor), "interval": "step"}]
+        scheduler = build_scheduler(optimizer, factor, min_lr=solver.MIN_LR)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def transfer_batch_to_device(self, batch: list[Sample], device: torch.device, dataloader_idx: int) -> list[Sample]:
         """Move images and targets; the rest of a sample stays on the CPU."""

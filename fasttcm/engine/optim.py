@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from fasttcm.engine.ranger import Ranger
+
 __all__ = ["build_optimizer", "lr_factor", "parameter_groups"]
 
 _NORMS = (
@@ -52,27 +54,32 @@ def parameter_groups(
 
 
 def build_optimizer(
-    groups: list[dict[str, object]], *, name: Literal["SGD", "Adam", "AdamW"], base_lr: float, momentum: float
+    groups: list[dict[str, object]], *, name: Literal["SGD", "Adam", "AdamW", "Ranger"], base_lr: float, momentum: float
 ) -> torch.optim.Optimizer:
-    """One of PyTorch's optimisers over :func:`parameter_groups`."""
+    """One of PyTorch's optimisers, or Ranger, over :func:`parameter_groups`."""
     if name == "SGD":
         return torch.optim.SGD(groups, lr=base_lr, momentum=momentum)
+    if name == "Ranger":
+        return Ranger(groups, lr=base_lr)
     return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[name](groups, lr=base_lr)
 
 
 def lr_factor(
     *,
-    schedule: Literal["WarmupMultiStepLR", "WarmupCosineLR"],
+    schedule: Literal["WarmupMultiStepLR", "WarmupCosineLR", "WarmupPolyLR"],
     max_iter: int,
     steps: Sequence[int],
     gamma: float,
     warmup_iters: int,
     warmup_factor: float,
+    power: float = 0.9,
+    period: int = 1,
 ) -> Callable[[int], float]:
     """The learning rate of an iteration as a fraction of the base rate, for ``LambdaLR``.
 
     A linear warm-up from ``warmup_factor`` to 1 multiplies either ``gamma`` per step passed, or half a cosine from 1
-    at iteration 0 to 0 at ``max_iter``.
+    at iteration 0 to 0 at ``max_iter``, or (1 - t / max_iter) ** power, where t is the first iteration of the current
+    ``period`` (of an epoch, in the detectors' published schedules).
     """
 
     def factor(iteration: int) -> float:
@@ -82,11 +89,23 @@ def lr_factor(
             warmup = warmup_factor * (1 - progress) + progress
         if schedule == "WarmupCosineLR":
             return warmup * 0.5 * (1 + math.cos(math.pi * min(iteration / max(max_iter, 1), 1.0)))
+        if schedule == "WarmupPolyLR":
+            return warmup * max(1 - iteration // period * period / max(max_iter, 1), 0.0) ** power
         return warmup * gamma ** sum(iteration >= step for step in steps)
 
     return factor
 
 
-def build_scheduler(optimizer: torch.optim.Optimizer, factor: Callable[[int], float]) -> LambdaLR:
-    """``LambdaLR`` over :func:`lr_factor`, stepped once an iteration."""
-    return LambdaLR(optimizer, factor)
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, factor: Callable[[int], float], *, min_lr: float = 0.0
+) -> LambdaLR:
+    """``LambdaLR`` over :func:`lr_factor`, stepped once an iteration.
+
+    A group of rate r gets ``(r - min_lr) * factor + min_lr``: where the factor goes to 0, the rate goes to ``min_lr``.
+    """
+
+    def of_group(rate: float) -> Callable[[int], float]:
+        least = min_lr / rate if rate else 0.0
+        return lambda iteration: least + (1 - least) * factor(iteration)
+
+    return LambdaLR(optimizer, [of_group(float(group["lr"])) for group in optimizer.param_groups])

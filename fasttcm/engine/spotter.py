@@ -21,7 +21,7 @@ from fasttcm.config import apply_overrides
 from fasttcm.data.images import read_image
 from fasttcm.data.mapper import TestMapper
 from fasttcm.engine.build import build_model, build_test_mapper, resolve_device
-from fasttcm.engine.checkpoint import load_weights, read_checkpoint
+from fasttcm.engine.checkpoint import check_same_inputs, load_weights, read_checkpoint
 from fasttcm.errors import CheckpointError, ImageError
 from fasttcm.structures import TextPredictions
 
@@ -59,10 +59,12 @@ class Spotter:
         """Rebuild a model from its checkpoint alone.
 
         Args:
-            checkpoint: ``*.safetensors`` or ``last.ckpt`` of a training.
+            checkpoint: ``*.safetensors`` or ``last.ckpt`` of a training, or a file that AdelaiDet, DeepSolo, TESTR,
+                mmocr or TCM published.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
             confidence: lowest score of a word, in [0, 1]; ``None`` keeps the configuration's.
-            overrides: ``KEY VALUE`` pairs over the stored configuration, e.g. ``["INPUT.MIN_SIZE_TEST", "640"]``.
+            overrides: ``KEY VALUE`` pairs over the stored configuration, e.g. ``["INPUT.MIN_SIZE_TEST", "640"]``. A
+                published file does not hold every setting: those of the dataset are the head's defaults.
 
         Raises:
             CheckpointError: missing, damaged, without a configuration, or not fitting it.
@@ -74,8 +76,9 @@ class Spotter:
                 f"checkpoint {str(checkpoint)!r} holds no configuration; it cannot be rebuilt from the file alone"
             )
         config = _override(stored.config, confidence, overrides)
+        check_same_inputs(stored.config, config, checkpoint, keys=stored.travelling, strict=config.MODEL.WEIGHTS_STRICT)
         model = build_model(config, weights=False)
-        load_weights(model, stored.weights, checkpoint)
+        load_weights(model, stored.weights, checkpoint, strict=config.MODEL.WEIGHTS_STRICT)
         return cls(model=model, config=config, mapper=build_test_mapper(config), device=resolve_device(device))
 
     def __call__(self, image: ImageLike) -> TextPredictions:

@@ -15,7 +15,14 @@ from rich import get_console
 from torch import nn
 
 from fasttcm.data.loading import build_train_loader
-from fasttcm.engine.build import build_model, build_train_mapper, load_test_datasets, load_train_dataset, resolve_device
+from fasttcm.engine.build import (
+    build_model,
+    build_train_mapper,
+    build_train_order,
+    load_test_datasets,
+    load_train_dataset,
+    resolve_device,
+)
 from fasttcm.engine.callbacks import (
     LAST_CHECKPOINT,
     AtomicCheckpointIO,
@@ -88,8 +95,10 @@ def train(
     if start == 0 and cfg.MODEL.WEIGHTS:
         stored = read_checkpoint(cfg.MODEL.WEIGHTS)
         if stored.config is not None:
-            check_same_inputs(stored.config, cfg, cfg.MODEL.WEIGHTS)
-        load_weights(model, stored.weights, cfg.MODEL.WEIGHTS)
+            check_same_inputs(
+                stored.config, cfg, cfg.MODEL.WEIGHTS, keys=stored.travelling, strict=cfg.MODEL.WEIGHTS_STRICT
+            )
+        load_weights(model, stored.weights, cfg.MODEL.WEIGHTS, strict=cfg.MODEL.WEIGHTS_STRICT)
     if world > 1 and cfg.MODEL.BACKBONE.SYNC_NORM:
         model = convert_sync_batchnorm(model)
     module = TrainingModule(model.train(), cfg)
@@ -98,8 +107,9 @@ def train(
     trainer = _trainer(cfg, folder, start, device=device, num_devices=num_devices, num_nodes=num_nodes, signals=signals)
     if trainer.is_global_zero:
         write_atomically(folder / "config.yaml", lambda file: file.write_text(cfg.dump()))
+    dataset = load_train_dataset(cfg)
     loader = build_train_loader(
-        load_train_dataset(cfg),
+        dataset,
         build_train_mapper(cfg),
         batch_size=cfg.SOLVER.IMS_PER_BATCH,
         seed=cfg.SEED,
@@ -108,6 +118,7 @@ def train(
         rank=trainer.global_rank,
         world_size=world,
         pin_memory=trainer.strategy.root_device.type == "cuda",
+        order=build_train_order(cfg, dataset),
     )
     if start < cfg.SOLVER.MAX_ITER:
         with warnings.catch_warnings():

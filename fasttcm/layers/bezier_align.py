@@ -30,7 +30,7 @@ _LEVEL_EPSILON = 2.2e-16
 
 
 def _sample_points(
-    points: Tensor, output_size: tuple[int, int], sampling_ratio: int, aligned: bool
+    points: Tensor, output_size: tuple[int, int], sampling_ratio: int, aligned: bool, half_pixel: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Where to read, in feature cells.
 
@@ -38,7 +38,8 @@ def _sample_points(
         points: (n, 8, 2) control points in feature cells.
         output_size: rows h and columns w of the grid.
         sampling_ratio: samples a side of each bin; 0 takes one a cell of the bin's extent.
-        aligned: shift by half a cell, so that cell centres lie at whole numbers.
+        aligned: shift by half a cell, so that cell centres lie at whole numbers; without, extents are at least a cell.
+        half_pixel: ``False`` leaves the shift out.
 
     Returns:
         y (n, h, w, a) and x (n, h, w, b) of the sample rows and columns, and (n, a, b) weights that sum to 1 (to 0 in a
@@ -49,7 +50,7 @@ def _sample_points(
     top = basis @ points[:, :4]
     bottom = basis @ points[:, 4:].flip(1)
     down = (torch.arange(h, dtype=points.dtype, device=points.device) / h)[:, None, None]
-    centre = bottom[:, None] * down + top[:, None] * (1 - down) - (0.5 if aligned else 0.0)
+    centre = bottom[:, None] * down + top[:, None] * (1 - down) - (0.5 if aligned and half_pixel else 0.0)
     # The extents along the axes spread the samples of a bin; vertically they are published as the rise of each curve.
     extent = torch.maximum((points[:, 0] - points[:, 3]).abs(), (points[:, 7] - points[:, 4]).abs())
     if not aligned:
@@ -91,7 +92,7 @@ def _neighbours(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bins(
-    points: Tensor, sizes: Tensor, output_size: tuple[int, int], sampling_ratio: int, aligned: bool
+    points: Tensor, sizes: Tensor, output_size: tuple[int, int], sampling_ratio: int, aligned: bool, half_pixel: bool
 ) -> tuple[Tensor, Tensor]:
     """The cells that make up every bin.
 
@@ -101,11 +102,12 @@ def _bins(
         output_size: rows h and columns w of the grid.
         sampling_ratio: as in :func:`_sample_points`.
         aligned: as in :func:`_sample_points`.
+        half_pixel: as in :func:`_sample_points`.
 
     Returns:
         (n * h * w, k) int64 cells, counted row by row, and their weights.
     """
-    y, x, share = _sample_points(points, output_size, sampling_ratio, aligned)
+    y, x, share = _sample_points(points, output_size, sampling_ratio, aligned, half_pixel)
     extent = sizes.to(points.dtype)[..., None, None, None]
     row, row_weight = _neighbours(y, extent[:, 0])
     column, column_weight = _neighbours(x, extent[:, 1])
@@ -127,6 +129,7 @@ def _align_levels(
     output_size: tuple[int, int],
     sampling_ratio: int,
     aligned: bool,
+    half_pixel: bool,
 ) -> Tensor:
     """BezierAlign of n regions (n, 16) of ``image`` (n,), each on its own ``level`` (n,) of ``features``."""
     device, channels, (h, w) = features[0].device, features[0].shape[1], output_size
@@ -142,7 +145,7 @@ def _align_levels(
         start = image * table.shape[1] + (area.cumsum(0) - area)[level]
         scale = torch.tensor(scales, dtype=dtype, device=device)[level]
         points = beziers.to(device, dtype).reshape(-1, 8, 2) * scale[:, None, None]
-        cells, weights = _bins(points, sizes[level], output_size, sampling_ratio, aligned)
+        cells, weights = _bins(points, sizes[level], output_size, sampling_ratio, aligned, half_pixel)
         cells = cells + start.repeat_interleave(h * w)[:, None]
     pooled = F.embedding_bag(cells, table.reshape(-1, channels), per_sample_weights=weights, mode="sum")
     return pooled.reshape(-1, h, w, channels).permute(0, 3, 1, 2).to(features[0].dtype)
@@ -155,6 +158,7 @@ def bezier_align(
     spatial_scale: float,
     sampling_ratio: int = 1,
     aligned: bool = True,
+    half_pixel: bool = True,
 ) -> Tensor:
     """Pool curved regions with bilinear sampling (the published CUDA kernel's semantics).
 
@@ -165,6 +169,7 @@ def bezier_align(
         spatial_scale: feature cells per input pixel, such as 1/4.
         sampling_ratio: samples a side of each bin, averaged; 0 takes one a cell of the bin's extent.
         aligned: read half a cell to the left and above, so that pixel centres agree; False is the older convention.
+        half_pixel: ``False`` forgets that shift, as the published CPU kernel's forward does; for comparisons only.
 
     Returns:
         (n, C, h, w) in the dtype of ``features``. Samples more than one cell outside the map count as 0. The gradient
@@ -188,6 +193,7 @@ def bezier_align(
         output_size=output_size,
         sampling_ratio=sampling_ratio,
         aligned=aligned,
+        half_pixel=half_pixel,
     )
 
 
@@ -195,23 +201,38 @@ class BezierAlign(nn.Module):
     """:func:`bezier_align` with fixed settings; arguments as there."""
 
     def __init__(
-        self, *, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int = 1, aligned: bool = True
+        self,
+        *,
+        output_size: tuple[int, int],
+        spatial_scale: float,
+        sampling_ratio: int = 1,
+        aligned: bool = True,
+        half_pixel: bool = True,
     ) -> None:
         super().__init__()
         self.output_size = output_size
         self.spatial_scale = spatial_scale
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
+        self.half_pixel = half_pixel
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(n, C, h, w) from features (N, C, H, W) and rois (n, 17)."""
-        return bezier_align(features, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
+        return bezier_align(
+            features,
+            rois,
+            self.output_size,
+            self.spatial_scale,
+            self.sampling_ratio,
+            self.aligned,
+            self.half_pixel,
+        )
 
     def extra_repr(self) -> str:
         """The settings, for ``print``."""
         return (
             f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
-            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
+            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}, half_pixel={self.half_pixel}"
         )
 
 
@@ -249,6 +270,7 @@ class BezierPooler(nn.Module):
         sampling_ratio: samples a side of each bin.
         canonical_size: see :func:`assign_bezier_levels`.
         canonical_level: see :func:`assign_bezier_levels`.
+        half_pixel: see :func:`bezier_align`.
 
     Raises:
         ValueError: when the scales are not consecutive powers of two.
@@ -262,6 +284,7 @@ class BezierPooler(nn.Module):
         sampling_ratio: int = 1,
         canonical_size: float = CANONICAL_SIZE,
         canonical_level: int = CANONICAL_LEVEL,
+        half_pixel: bool = True,
     ) -> None:
         super().__init__()
         levels = [-math.log2(scale) for scale in scales]
@@ -272,6 +295,7 @@ class BezierPooler(nn.Module):
         self.sampling_ratio = sampling_ratio
         self.canonical_size = canonical_size
         self.canonical_level = canonical_level
+        self.half_pixel = half_pixel
 
     def levels(self, beziers: Tensor) -> Tensor:
         """(n,) int64 index into ``scales`` for (n, 16) control points."""
@@ -310,4 +334,5 @@ class BezierPooler(nn.Module):
             output_size=self.output_size,
             sampling_ratio=self.sampling_ratio,
             aligned=True,
+            half_pixel=self.half_pixel,
         )

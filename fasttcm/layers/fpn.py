@@ -11,10 +11,13 @@ from torch.nn import functional as F
 from fasttcm.errors import ConfigError
 from fasttcm.layers.backbone import Backbone, BackboneOutput, FeatureShape
 
-__all__ = ["FPN", "Norm", "TopBlock"]
+__all__ = ["FPN", "TOP_LEVELS", "Norm", "TopBlock", "build_norm", "chosen_shapes"]
 
 TopBlock = Literal["conv", "maxpool", "none"]
 """Levels above the coarsest input: two by convolution (FCOS, ABCNet), one by max pooling (detectron2), or none."""
+
+TOP_LEVELS: dict[str, int] = {"conv": 2, "maxpool": 1, "none": 0}
+"""How many levels a top block adds."""
 
 Norm = Literal["none", "GN", "BN"]
 """Normalisation after every pyramid convolution: none, group or batch normalisation."""
@@ -33,7 +36,7 @@ class _PyramidConv(nn.Conv2d):
         nn.init.kaiming_uniform_(self.weight, a=1)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
-        self.norm = _build_norm(norm, out_channels)
+        self.norm = build_norm(norm, out_channels)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve (B, C_in, h, w) to (B, C_out, h / stride, w / stride)."""
@@ -41,7 +44,8 @@ class _PyramidConv(nn.Conv2d):
         return output if self.norm is None else self.norm(output)
 
 
-def _build_norm(norm: Norm, channels: int) -> nn.Module | None:
+def build_norm(norm: Norm, channels: int) -> nn.Module | None:
+    """The normalisation of that name for (B, channels, h, w); ``None`` for ``none``."""
     if norm == "GN":
         return nn.GroupNorm(math.gcd(MAX_GROUPS, channels), channels)
     return nn.BatchNorm2d(channels) if norm == "BN" else None
@@ -79,7 +83,7 @@ class FPN(Backbone):
             raise ConfigError(f"unknown FPN top block {top_block!r}; known: {', '.join(get_args(TopBlock))}")
         if norm not in get_args(Norm):
             raise ConfigError(f"unknown FPN norm {norm!r}; known: {', '.join(get_args(Norm))}")
-        shapes = _chosen_shapes(bottom_up, in_levels)
+        shapes = chosen_shapes(bottom_up, in_levels)
         self.bottom_up = bottom_up
         self.in_levels = tuple(in_levels)
         self.out_channels = out_channels
@@ -114,8 +118,7 @@ class FPN(Backbone):
         return {f"p{level}": FeatureShape(self.out_channels, 2**level) for level in self._levels + self._top_levels()}
 
     def _top_levels(self) -> list[int]:
-        above = {"conv": 2, "maxpool": 1, "none": 0}[self.top_block]
-        return [self._levels[-1] + 1 + i for i in range(above)]
+        return [self._levels[-1] + 1 + i for i in range(TOP_LEVELS[self.top_block])]
 
     def _top(self, coarsest: Tensor) -> dict[str, Tensor]:
         levels = self._top_levels()
@@ -129,8 +132,12 @@ class FPN(Backbone):
         return {f"p{levels[0]}": first, f"p{levels[1]}": second}
 
 
-def _chosen_shapes(bottom_up: Backbone, in_levels: Sequence[str]) -> list[FeatureShape]:
-    """Declared shapes of the chosen levels, checked."""
+def chosen_shapes(bottom_up: Backbone, in_levels: Sequence[str]) -> list[FeatureShape]:
+    """Declared shapes of the chosen levels of a pyramid, finest first.
+
+    Raises:
+        ConfigError: an unknown level, or strides that do not double.
+    """
     declared = bottom_up.output_shape()
     unknown = [name for name in in_levels if name not in declared]
     if unknown or not in_levels:

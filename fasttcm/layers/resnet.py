@@ -1,7 +1,7 @@
 """The ordinary ImageNet ResNet (He et al., CVPR 2016) as a backbone: torchvision's, without its classifier."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from fasttcm.errors import CheckpointError, ConfigError
 from fasttcm.layers.backbone import Backbone, BackboneOutput, FeatureShape
+from fasttcm.layers.deformable_conv import DeformableConv2d
+from fasttcm.layers.resnet_keys import from_detectron2
 
 __all__ = ["ImageNetResNet", "load_imagenet_weights"]
 
@@ -26,6 +28,8 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 _STAGES = {"res2": "layer1", "res3": "layer2", "res4": "layer3", "res5": "layer4"}
 _STEM = ("conv1", "bn1")
 _STEM_CHANNELS = 64
+_NEW_WITHOUT_FILE = ("num_batches_tracked", "conv_offset.weight", "conv_offset.bias")
+"""Entries that an ImageNet file need not have: they start at zero."""
 _NAMED_IN_MESSAGE = 6
 """Keys written out in an error before "and N more"."""
 
@@ -40,6 +44,8 @@ class ImageNetResNet(Backbone):
         frozen_batch_norm: every normalisation keeps its stored statistics and weights and gets no gradient.
         freeze_at: freeze this many parts, counted as in detectron2: 0 nothing, 1 the stem, 2 stem and ``res2``, ...
             5 everything. Frozen parts get no gradient and their normalisations stay in eval mode.
+        deformable_stages: levels whose bottlenecks have a modulated deformable 3x3 convolution (DCNv2; published
+            DBNets: ``res3``, ``res4``, ``res5``). Only for depth 50 and more.
 
     Raises:
         ConfigError: an argument outside its range.
@@ -52,24 +58,22 @@ class ImageNetResNet(Backbone):
         stride_in_1x1: bool = False,
         frozen_batch_norm: bool = True,
         freeze_at: int = 2,
+        deformable_stages: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if depth not in _ARCHITECTURES:
             raise ConfigError(f"unknown ResNet depth {depth}; known: {', '.join(map(str, _ARCHITECTURES))}")
-        if not 0 <= freeze_at <= 1 + len(_STAGES):
-            raise ConfigError(f"freeze_at must be 0 .. {1 + len(_STAGES)}, got {freeze_at}")
         block, blocks = _ARCHITECTURES[depth]
         whole = ResNet(block, blocks)
         self.conv1, self.bn1, self.relu, self.maxpool = whole.conv1, whole.bn1, whole.relu, whole.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
         self.expansion = block.expansion
         self.frozen_batch_norm = frozen_batch_norm
-        self.freeze_at = freeze_at
+        self.freeze_at = 0
         if stride_in_1x1:
             self._move_strides()
-        for module in self._frozen():
-            module.requires_grad_(False)
-        self.train()
+        self._deform(deformable_stages)
+        self.freeze(freeze_at)
 
     def forward(self, images: Tensor) -> BackboneOutput:
         """Features of normalised images (B, 3, H, W): ``res2`` .. ``res5``, each (B, C, H / stride, W / stride)."""
@@ -92,6 +96,15 @@ class ImageNetResNet(Backbone):
             module.eval()
         return self
 
+    def freeze(self, freeze_at: int) -> None:
+        """Freeze at least the first ``freeze_at`` parts, see the class; what is frozen stays so."""
+        if not 0 <= freeze_at <= 1 + len(_STAGES):
+            raise ConfigError(f"freeze_at must be 0 .. {1 + len(_STAGES)}, got {freeze_at}")
+        self.freeze_at = max(freeze_at, self.freeze_at)
+        for module in self._frozen():
+            module.requires_grad_(False)
+        self.train(self.training)
+
     def _frozen(self) -> list[nn.Module]:
         """Modules that never train."""
         parts = [_STEM, *((name,) for name in _STAGES.values())]
@@ -107,12 +120,26 @@ class ImageNetResNet(Backbone):
         for block in blocks:
             block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
+    def _deform(self, stages: Sequence[str]) -> None:
+        unknown = [stage for stage in stages if stage not in _STAGES]
+        if unknown:
+            raise ConfigError(f"unknown deformable stage {', '.join(unknown)}; known: {', '.join(_STAGES)}")
+        for stage in stages:
+            for block in self.get_submodule(_STAGES[stage]).children():
+                if not isinstance(block, Bottleneck):
+                    raise ConfigError("deformable_stages needs bottleneck blocks: ResNet depth 50, 101 or 152")
+                plain = block.conv2
+                block.conv2 = DeformableConv2d(  # type: ignore[assignment]
+                    plain.in_channels, plain.out_channels, 3, stride=plain.stride[0], padding=1
+                )
+
 
 def load_imagenet_weights(backbone: ImageNetResNet, path: str | os.PathLike[str]) -> None:
-    """Load a local torchvision state-dict file (``resnet50-*.pth``); nothing is ever downloaded.
+    """Load a local state-dict file under torchvision's names (``resnet50-*.pth``) or detectron2's.
 
-    The classifier (``fc.*``) is ignored, and files from before PyTorch 0.4.1, which lack ``num_batches_tracked``,
-    are accepted.
+    Nothing is ever downloaded. The classifier (``fc.*``) is ignored, and files without ``num_batches_tracked`` (before
+    PyTorch 0.4.1, detectron2) are accepted. detectron2's may lie under ``model``; its MSRA weights need
+    ``stride_in_1x1`` and BGR pixels of standard deviation 1.
 
     Raises:
         CheckpointError: the file is missing, holds more than plain tensors, or does not fit, by name of the tensors.
@@ -120,20 +147,28 @@ def load_imagenet_weights(backbone: ImageNetResNet, path: str | os.PathLike[str]
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"ResNet weights {str(path)!r} do not exist: give a local torchvision file or 'random'")
+    if path.suffix == ".pkl":
+        raise CheckpointError(
+            f"ResNet weights {str(path)!r} are a pickle, which runs code when it is read; where you trust it, store "
+            "its state dict (names stem.conv1.weight, res2.0.conv1.weight, ...) with torch.save"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for damaged files
         reason = str(error).split("\n", 1)[0]
         raise CheckpointError(f"ResNet weights {str(path)!r} cannot be read safely: {reason}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"ResNet weights {str(path)!r} are not a plain state dict of tensors")
+    content = {from_detectron2(key) or key: value for key, value in content.items()}
     _check(backbone.state_dict(), content, path)
     backbone.load_state_dict({key: value for key, value in content.items() if not key.startswith("fc.")}, strict=False)
 
 
 def _check(own: Mapping[str, Tensor], content: Mapping[str, Any], path: Path) -> None:
     faults = {
-        "missing": [key for key in own if key not in content and not key.endswith("num_batches_tracked")],
+        "missing": [key for key in own if key not in content and not key.endswith(_NEW_WITHOUT_FILE)],
         "left over": [key for key in content if key not in own and not key.startswith("fc.")],
         "of another shape": [key for key in own if key in content and own[key].shape != content[key].shape],
     }

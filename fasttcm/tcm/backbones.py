@@ -11,10 +11,8 @@ from fasttcm.errors import ConfigError
 from fasttcm.layers.backbone import Backbone
 from fasttcm.layers.resnet import ImageNetResNet, load_imagenet_weights
 from fasttcm.tcm.backbone import TCMBackbone
-from fasttcm.tcm.decoder import PromptDecoder
-from fasttcm.tcm.matching import TEMPERATURE, InstanceLanguageMatching
+from fasttcm.tcm.matching import TEMPERATURE, build_matching
 from fasttcm.tcm.prompts import DEFAULT_CLASS_TEXTS, PromptKind
-from fasttcm.tcm.text import build_text
 
 __all__ = [
     "BACKBONES",
@@ -39,10 +37,15 @@ def build_imagenet_r50(
     stride_in_1x1: bool = False,
     frozen_batch_norm: bool = True,
     freeze_at: int = 2,
+    deformable_stages: Sequence[str] = (),
 ) -> ImageNetResNet:
     """An ImageNet ResNet, see :class:`ImageNetResNet`; ``weights`` is a local torchvision file or ``random``."""
     backbone = ImageNetResNet(
-        depth=depth, stride_in_1x1=stride_in_1x1, frozen_batch_norm=frozen_batch_norm, freeze_at=freeze_at
+        depth=depth,
+        stride_in_1x1=stride_in_1x1,
+        frozen_batch_norm=frozen_batch_norm,
+        freeze_at=freeze_at,
+        deformable_stages=deformable_stages,
     )
     if weights != RANDOM:
         load_imagenet_weights(backbone, weights)
@@ -106,11 +109,9 @@ def build_matched_cr50(
     Args:
         image_conditioned: TCM (true) or FastTCM (false).
         weights, sizes, freeze_at, frozen_batch_norm: as in :func:`build_clip_r50`.
-        class_texts, prompt_kind, num_contexts, context_length, language_prompt: as in
-            :func:`~fasttcm.tcm.text.build_text`.
-        decoder_width, decoder_heads, decoder_layers, dropout: of both :class:`~fasttcm.tcm.decoder.PromptDecoder`.
-        text_refinement, visual_prompt: whether to build context decoder and visual prompt generator.
-        temperature, logit_scale: as in :class:`~fasttcm.tcm.matching.InstanceLanguageMatching`.
+        class_texts, prompt_kind, num_contexts, context_length, decoder_width, decoder_heads, decoder_layers, dropout,
+            language_prompt, text_refinement, visual_prompt, temperature, logit_scale: as in
+            :func:`~fasttcm.tcm.matching.build_matching`.
         matched_level, concat: as in :class:`~fasttcm.tcm.backbone.TCMBackbone`.
         input_resolution: side in pixels of the training images; the pool's table of positions is resized once to
             ``input_resolution // 32`` rows and columns.
@@ -124,30 +125,21 @@ def build_matched_cr50(
     if grid < 1:
         raise ConfigError(f"the input resolution must be at least {TRUNK_STRIDE} pixels, got {input_resolution}")
     towers = load_clip(weights, sizes=sizes)
-    embed_dim = towers.sizes.embed_dim
-    text = build_text(
+    matching = build_matching(
+        image_conditioned=image_conditioned,
         tower=towers.text if text_tower else None,
-        embed_dim=embed_dim,
+        embed_dim=towers.sizes.embed_dim,
         class_texts=class_texts,
         prompt_kind=prompt_kind,
         num_contexts=num_contexts,
         context_length=context_length,
-        image_conditioned=image_conditioned,
-        language_prompt=language_prompt,
-    )
-    decoder = partial(
-        PromptDecoder,
-        embed_dim=embed_dim,
-        width=decoder_width,
-        heads=decoder_heads,
-        layers=decoder_layers,
+        decoder_width=decoder_width,
+        decoder_heads=decoder_heads,
+        decoder_layers=decoder_layers,
         dropout=dropout,
-    )
-    matching = InstanceLanguageMatching(
-        text=text,
-        context_decoder=decoder() if text_refinement else None,
-        visual_prompt_generator=decoder() if visual_prompt else None,
-        embed_dim=embed_dim,
+        language_prompt=language_prompt,
+        text_refinement=text_refinement,
+        visual_prompt=visual_prompt,
         temperature=temperature,
         logit_scale=logit_scale,
     )

@@ -1,17 +1,21 @@
 """Instance-language matching: how much every cell of an image looks like each class text (TCM section 3.5, FastTCM)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fasttcm.clip import TextTower
 from fasttcm.errors import ConfigError
 from fasttcm.tcm.decoder import PromptDecoder
-from fasttcm.tcm.text import ImageConditionedText, StaticText
+from fasttcm.tcm.prompts import DEFAULT_CLASS_TEXTS, PromptKind
+from fasttcm.tcm.text import ImageConditionedText, StaticText, build_text
 
-__all__ = ["TEMPERATURE", "InstanceLanguageMatching", "MatchingOutput"]
+__all__ = ["TEMPERATURE", "InstanceLanguageMatching", "MatchingOutput", "build_matching"]
 
 TEMPERATURE = 0.07
 """tau, divisor of the score in the auxiliary loss (TCM, CLIP's initial value)."""
@@ -120,3 +124,62 @@ class InstanceLanguageMatching(nn.Module):
             ConfigError: the texts depend on the image (TCM with a language prompt).
         """
         self.text.freeze()
+
+
+def build_matching(
+    *,
+    image_conditioned: bool,
+    tower: TextTower | None,
+    embed_dim: int,
+    class_texts: Sequence[str] = DEFAULT_CLASS_TEXTS,
+    prompt_kind: PromptKind = "predefined+learnable",
+    num_contexts: int = 4,
+    context_length: int = 14,
+    decoder_width: int = 256,
+    decoder_heads: int = 4,
+    decoder_layers: int = 3,
+    dropout: float = 0.1,
+    language_prompt: bool = True,
+    text_refinement: bool = True,
+    visual_prompt: bool = True,
+    temperature: float = TEMPERATURE,
+    logit_scale: bool = False,
+) -> InstanceLanguageMatching:
+    """The matching of TCM or FastTCM; the defaults are the published DBNet configuration.
+
+    Args:
+        image_conditioned: TCM (true) or FastTCM (false).
+        tower, embed_dim, class_texts, prompt_kind, num_contexts, context_length, language_prompt: as in
+            :func:`~fasttcm.tcm.text.build_text`.
+        decoder_width, decoder_heads, decoder_layers, dropout: of both :class:`~fasttcm.tcm.decoder.PromptDecoder`.
+        text_refinement, visual_prompt: whether to build context decoder and visual prompt generator.
+        temperature, logit_scale: as in :class:`InstanceLanguageMatching`.
+
+    Raises:
+        ConfigError: arguments that do not fit together.
+    """
+    decoder = partial(
+        PromptDecoder,
+        embed_dim=embed_dim,
+        width=decoder_width,
+        heads=decoder_heads,
+        layers=decoder_layers,
+        dropout=dropout,
+    )
+    return InstanceLanguageMatching(
+        text=build_text(
+            tower=tower,
+            embed_dim=embed_dim,
+            class_texts=class_texts,
+            prompt_kind=prompt_kind,
+            num_contexts=num_contexts,
+            context_length=context_length,
+            image_conditioned=image_conditioned,
+            language_prompt=language_prompt,
+        ),
+        context_decoder=decoder() if text_refinement else None,
+        visual_prompt_generator=decoder() if visual_prompt else None,
+        embed_dim=embed_dim,
+        temperature=temperature,
+        logit_scale=logit_scale,
+    )

@@ -1,13 +1,17 @@
 """TCM on a spotter's own trunk: the score is added to one feature map instead of concatenated (TCM section 4)."""
 
+import os
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from fasttcm.clip import ClipSizes, TextTower, load_clip
 from fasttcm.errors import ConfigError
 from fasttcm.layers.backbone import Backbone, BackboneOutput, FeatureShape
-from fasttcm.tcm.matching import InstanceLanguageMatching, MatchingOutput
+from fasttcm.tcm.matching import InstanceLanguageMatching, MatchingOutput, build_matching
 
-__all__ = ["SpotterMatchedBackbone", "SpotterMatching"]
+__all__ = ["SpotterMatchedBackbone", "SpotterMatching", "build_spotter_matched"]
 
 INITIAL_SCORE_GAMMA = 1e-3
 """Initial weight of the score in the sum, when it is learned."""
@@ -98,3 +102,72 @@ class SpotterMatchedBackbone(Backbone):
     def output_shape(self) -> dict[str, FeatureShape]:
         """As ``bottom_up``: adding the score changes no shape."""
         return self.bottom_up.output_shape()
+
+    def reset_text_cache(self) -> None:
+        """Forget FastTCM's kept texts, after weights were edited in place by hand."""
+        self.clip_pix_cls.matching.reset_text_cache()
+
+    def freeze_text(self) -> None:
+        """Keep FastTCM's texts as a constant and drop the text tower, for export."""
+        self.clip_pix_cls.matching.freeze_text()
+
+
+def build_spotter_matched(
+    *,
+    bottom_up: Backbone,
+    level: str,
+    image_conditioned: bool,
+    weights: str | os.PathLike[str],
+    sizes: ClipSizes | None = None,
+    text_layers: int = 0,
+    learned_gamma: bool = False,
+    **matching: Any,
+) -> SpotterMatchedBackbone:
+    """TCM or FastTCM on one level of a spotter's own trunk or pyramid; only the text tower is CLIP's.
+
+    The level is projected into CLIP's space when it has another number of channels (ABCNet's ``p4``) and taken as it is
+    otherwise (TESTR's ``res4``).
+
+    Args:
+        bottom_up: network below.
+        level: name of its level to match.
+        image_conditioned: TCM (true) or FastTCM (false).
+        weights: RN50.pt or another file that :func:`~fasttcm.clip.load_clip` reads, or ``random``.
+        sizes: what the weights must be; ``None``: whatever they are.
+        text_layers: blocks kept of the text tower, the first ones; 0: all (published for ICDAR 2015: 3).
+        learned_gamma: as in :class:`SpotterMatching`.
+        **matching: further arguments of :func:`~fasttcm.tcm.matching.build_matching`.
+
+    Raises:
+        ConfigError: an unknown level, or arguments that do not fit together.
+        CheckpointError: weights that cannot be used.
+    """
+    shapes = bottom_up.output_shape()
+    if level not in shapes:
+        raise ConfigError(f"matched level {level!r} is not one of {', '.join(shapes)}")
+    towers = load_clip(weights, sizes=sizes)
+    embed_dim = towers.sizes.embed_dim
+    inner = build_matching(
+        image_conditioned=image_conditioned,
+        tower=_first_layers(towers.text, text_layers),
+        embed_dim=embed_dim,
+        **matching,
+    )
+    channels = shapes[level].channels
+    spotter_matching = SpotterMatching(
+        matching=inner,
+        in_channels=channels,
+        embed_dim=embed_dim,
+        project=channels != embed_dim,
+        learned_gamma=learned_gamma,
+    )
+    return SpotterMatchedBackbone(bottom_up=bottom_up, level=level, spotter_matching=spotter_matching)
+
+
+def _first_layers(tower: TextTower, count: int) -> TextTower:
+    """The tower with its first ``count`` blocks; 0: all."""
+    blocks = tower.transformer.resblocks
+    if not 0 <= count <= len(blocks):
+        raise ConfigError(f"the text tower has {len(blocks)} blocks; {count} cannot be kept")
+    tower.transformer.resblocks = blocks[: count or None]
+    return tower

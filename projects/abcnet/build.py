@@ -10,6 +10,7 @@ from fasttcm.errors import ConfigError
 from fasttcm.layers.backbone import Backbone, FeatureShape
 from fasttcm.layers.bezier_align import BezierPooler
 from fasttcm.layers.image_batch import ImageBatcher
+from fasttcm.projects.abcnet.coordinates import CoordinateBranch
 from fasttcm.projects.abcnet.decoder import AttentionDecoder
 from fasttcm.projects.abcnet.head import BezierFCOSHead
 from fasttcm.projects.abcnet.loss import DetectionLoss
@@ -60,6 +61,7 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
         recognizer=recognizer,
         charset=charset,
         max_length=cfg.MODEL.TEXT.MAX_LENGTH,
+        too_long=cfg.MODEL.TEXT.TOO_LONG,
         head_levels=options.HEAD_LEVELS,
         pooler_levels=options.POOLER_LEVELS,
         assigner=TargetAssigner(
@@ -78,6 +80,7 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
         ),
         rec_loss_weight=options.REC_LOSS_WEIGHT,
         pad_loss_weight=options.PAD_LOSS_WEIGHT,
+        adaptive_training=options.ADAPTIVE_TRAINING,
         # A recogniser that was told to care less about what follows the end may write anything there.
         stop_at_end=options.PAD_LOSS_WEIGHT != 1.0,
         matching_loss=_matching_loss(cfg),
@@ -109,8 +112,10 @@ def _recognizer(cfg: CfgNode, backbone: Backbone, charset: Charset) -> Recognize
             sampling_ratio=options.POOLER_SAMPLING_RATIO,
             canonical_size=options.CANONICAL_SIZE,
             canonical_level=options.CANONICAL_LEVEL,
+            half_pixel=options.POOLER_HALF_PIXEL,
         ),
         tower=tower,
+        refine=_refine(options.COORD_CONVS, shapes[0].channels),
         encoder=SequenceEncoder(in_channels=channels if len(tower) else shapes[0].channels, channels=channels),
         decoder=AttentionDecoder(
             num_classes=charset.num_classes,
@@ -121,6 +126,10 @@ def _recognizer(cfg: CfgNode, backbone: Backbone, charset: Charset) -> Recognize
             teacher_forcing=options.TEACHER_FORCING,
         ),
     )
+
+
+def _refine(num_convs: int, channels: int) -> CoordinateBranch | None:
+    return CoordinateBranch(channels=channels, num_convs=num_convs) if num_convs else None
 
 
 def _matching_loss(cfg: CfgNode) -> nn.Module:

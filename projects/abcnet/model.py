@@ -1,27 +1,25 @@
 """ABCNet: find text along curves and read it, in one network (Liu et al., CVPR 2020)."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fasttcm.charset import Charset
+from fasttcm.charset import Charset, TextEncoder, TooLong
 from fasttcm.errors import DataError
 from fasttcm.layers.backbone import Backbone
 from fasttcm.layers.image_batch import ImageBatcher
 from fasttcm.projects.abcnet.head import BezierFCOSHead
 from fasttcm.projects.abcnet.loss import DetectionLoss, recognition_loss
 from fasttcm.projects.abcnet.postprocess import to_predictions
-from fasttcm.projects.abcnet.proposals import ProposalSelector
+from fasttcm.projects.abcnet.proposals import Proposals, ProposalSelector
 from fasttcm.projects.abcnet.recognizer import Reading, RecognizerBranch
+from fasttcm.projects.abcnet.regions import Regions, add_predicted, legible
 from fasttcm.projects.abcnet.targets import TargetAssigner
 from fasttcm.structures import ILLEGIBLE, Sample, TextPredictions, TextTargets
 
 __all__ = ["ABCNet"]
-
-_LOG = logging.getLogger(__name__)
 
 
 class ABCNet(nn.Module):
@@ -33,7 +31,8 @@ class ABCNet(nn.Module):
         head: predicts on ``head_levels``.
         recognizer: reads curves from ``pooler_levels``.
         charset: character classes of the recogniser.
-        max_length: longest text in characters; longer ones are cut for training.
+        max_length: longest text in characters.
+        too_long: what to do with longer texts in training; see :class:`~fasttcm.charset.TextEncoder`.
         head_levels: feature maps of the head, finest first.
         pooler_levels: feature maps of the recogniser, finest first.
         assigner: targets of the head.
@@ -41,11 +40,13 @@ class ABCNet(nn.Module):
         selector: dense predictions to proposals.
         rec_loss_weight: factor of the recognition loss.
         pad_loss_weight: weight of the recogniser's steps after the end of a word, 1 as published.
+        adaptive_training: train the recogniser also on the curves that the head predicts (ABCNet v2's adaptive
+            end-to-end training), each with the text of the nearest annotated curve.
         stop_at_end: drop characters read after the first end; the published decoding keeps them.
         matching_loss: the instance-language matching loss, used when the backbone returns ``text_logits``.
 
     Attributes:
-        texts_cut: number of training texts that were longer than ``max_length`` so far.
+        encode: training texts to classes; it counts those that were too long or have foreign characters.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ABCNet(nn.Module):
         recognizer: RecognizerBranch,
         charset: Charset,
         max_length: int = 25,
+        too_long: TooLong = "cut",
         head_levels: Sequence[str] = ("p3", "p4", "p5", "p6", "p7"),
         pooler_levels: Sequence[str] = ("p2", "p3", "p4"),
         assigner: TargetAssigner | None = None,
@@ -64,6 +66,7 @@ class ABCNet(nn.Module):
         selector: ProposalSelector | None = None,
         rec_loss_weight: float = 0.05,
         pad_loss_weight: float = 1.0,
+        adaptive_training: bool = False,
         stop_at_end: bool = False,
         matching_loss: nn.Module | None = None,
     ) -> None:
@@ -81,9 +84,10 @@ class ABCNet(nn.Module):
         self.selector = selector or ProposalSelector()
         self.rec_loss_weight = rec_loss_weight
         self.pad_loss_weight = pad_loss_weight
+        self.adaptive_training = adaptive_training
         self.stop_at_end = stop_at_end
         self.matching_loss = matching_loss
-        self.texts_cut = 0
+        self.encode = TextEncoder(charset, max_length=max_length, too_long=too_long)
 
     def forward(
         self, samples: Sequence[Sample], *, teacher: Tensor | None = None
@@ -102,7 +106,7 @@ class ABCNet(nn.Module):
             :class:`TextPredictions` a sample, in pixels of the original image.
 
         Raises:
-            DataError: a training sample without targets.
+            DataError: a training sample without targets, or with a text that is too long where that is refused.
         """
         images, sizes = self.batcher([sample["image"] for sample in samples])
         output = self.backbone(images)
@@ -111,35 +115,32 @@ class ABCNet(nn.Module):
         if not self.training:
             return self._predict(head_features, pooler_features, samples, sizes)
         targets = [_prepared(sample, images.device) for sample in samples]
-        losses = self._detection_losses(head_features, targets)
-        losses["loss_rec"] = self.rec_loss_weight * self._recognition_loss(pooler_features, targets, teacher)
+        predictions = self.head(head_features)
+        dense = self.assigner(predictions.locations(), predictions.strides, targets)
+        losses = self.criterion(predictions, dense)
+        found = self.selector(predictions) if self.adaptive_training else [None] * len(samples)
+        regions = [self._regions(*image) for image in zip(samples, targets, found, strict=True)]
+        losses["loss_rec"] = self.rec_loss_weight * self._recognition_loss(pooler_features, regions, teacher)
         if output.text_logits is not None and self.matching_loss is not None:
             losses["loss_match"] = self.matching_loss(output.text_logits, targets, sizes, tuple(images.shape[-2:]))
         return losses
 
-    def _detection_losses(self, features: list[Tensor], targets: list[TextTargets]) -> dict[str, Tensor]:
-        predictions = self.head(features)
-        dense = self.assigner(predictions.locations(), predictions.strides, targets)
-        return self.criterion(predictions, dense)
+    def _regions(self, sample: Sample, targets: TextTargets, found: Proposals | None) -> Regions:
+        """What the recogniser reads in one training image."""
+        texts = targets[legible(targets)]
+        rows = self.encode(texts.texts, _name(sample))
+        classes = torch.tensor(rows, dtype=torch.int64, device=texts.beziers.device).reshape(-1, self.max_length)
+        regions = Regions(texts.beziers, classes)
+        return regions if found is None else add_predicted(regions, found.beziers, targets)
 
-    def _recognition_loss(self, features: list[Tensor], targets: list[TextTargets], teacher: Tensor | None) -> Tensor:
-        """The recogniser reads the annotated curves of the legible words."""
-        legible = [t[_is_legible(t)] for t in targets]
-        rows = [self._encode(text) for t in legible for text in t.texts]
+    def _recognition_loss(self, features: list[Tensor], regions: list[Regions], teacher: Tensor | None) -> Tensor:
+        classes = torch.cat([image.classes for image in regions])
         end = self.charset.end
-        classes = torch.tensor(rows, dtype=torch.int64, device=features[0].device).reshape(-1, self.max_length)
-        if not rows:
+        if len(classes) == 0:
             nothing = features[0].new_zeros(0, self.max_length, self.charset.num_classes, dtype=torch.float32)
             return self.recognizer.idle(features) + recognition_loss(nothing, classes, end=end)
-        decoded = self.recognizer(features, [t.beziers for t in legible], classes, teacher)
+        decoded = self.recognizer(features, [image.beziers for image in regions], classes, teacher)
         return recognition_loss(decoded.log_probs, classes, end=end, pad_weight=self.pad_loss_weight)
-
-    def _encode(self, text: str) -> list[int]:
-        if len(text) > self.max_length:
-            if self.texts_cut == 0:
-                _LOG.warning("text %r has more than %d characters and is cut, as others may be", text, self.max_length)
-            self.texts_cut += 1
-        return self.charset.encode(text, self.max_length)
 
     def _predict(
         self,
@@ -165,17 +166,15 @@ class ABCNet(nn.Module):
         ]
 
 
-def _is_legible(targets: TextTargets) -> Tensor:
-    """(n,) bool: neither ignored nor empty."""
-    has_text = torch.tensor([bool(text) for text in targets.texts], dtype=torch.bool, device=targets.ignore.device)
-    return has_text & ~targets.ignore
+def _name(sample: dict[str, Any]) -> str:
+    """What messages call an image."""
+    return str(sample.get("file_name") or sample.get("image_id", "(unnamed)"))
 
 
 def _prepared(sample: dict[str, Any], device: torch.device) -> TextTargets:
     """The targets of a sample on ``device``, with every ``###`` marked as ignored."""
     if "targets" not in sample:
-        name = sample.get("file_name") or sample.get("image_id") or "(unnamed)"
-        raise DataError(f"training sample {name} has no targets; use a dataset with annotations")
+        raise DataError(f"training sample {_name(sample)} has no targets; use a dataset with annotations")
     targets: TextTargets = sample["targets"].to(device)
     illegible = torch.tensor([text == ILLEGIBLE for text in targets.texts], dtype=torch.bool, device=device)
     targets.ignore = targets.ignore | illegible

@@ -80,12 +80,21 @@ class RecognizerBranch(nn.Module):
         tower: (n, C, h, w) to (n, C', h, w).
         encoder: (n, C', h, w) to (w, n, C'').
         decoder: (w, n, C'') to characters.
+        refine: (N, C, H, W) to the same shape, applied to every level before the regions are cut out: ABCNet v2's
+            :class:`~fasttcm.projects.abcnet.coordinates.CoordinateBranch`. ``None`` leaves the levels as they are.
     """
 
     def __init__(
-        self, *, pooler: BezierPooler, tower: nn.Module, encoder: SequenceEncoder, decoder: AttentionDecoder
+        self,
+        *,
+        pooler: BezierPooler,
+        tower: nn.Module,
+        encoder: SequenceEncoder,
+        decoder: AttentionDecoder,
+        refine: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.refine = refine
         self.pooler = pooler
         self.tower = tower
         self.encoder = encoder
@@ -93,6 +102,8 @@ class RecognizerBranch(nn.Module):
 
     def encode(self, features: Sequence[Tensor], beziers: Sequence[Tensor]) -> Tensor:
         """(w, n, C'') from one (N, C, H, W) map a level and the (n_i, 16) curves of every image; n > 0 in all."""
+        if self.refine is not None:
+            features = [self.refine(feature) for feature in features]
         encoded: Tensor = self.encoder(self.tower(self.pooler(features, beziers)))
         return encoded
 

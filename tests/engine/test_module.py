@@ -37,8 +37,23 @@ def test_losses_are_added_and_reported_one_by_one(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_loss_that_is_not_finite_names_itself_the_iteration_and_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FastTCMError, match=r"iteration \d+: loss_b is not finite on 4\.png.*--resume"):
+    with pytest.raises(FastTCMError, match=r"iteration \d+: loss_b is not finite on 4\.png \(id 4\).*--resume"):
         module(monkeypatch).training_step([sample(seed=4)], 0)
+
+
+def test_a_gradient_that_is_not_finite_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision, stops in (("fp32", True), ("fp16", False)):
+        built = module(monkeypatch, SOLVER__PRECISION=precision)
+        (optimizer,), _ = built.configure_optimizers()
+        built.training_step([sample(seed=4), sample(seed=5)], 0)
+        built.model.weight.grad = torch.tensor(1.0)
+        built.on_before_optimizer_step(optimizer)
+        built.model.weight.grad = torch.tensor(float("nan"))
+        if stops:
+            with pytest.raises(FastTCMError, match=r"the gradient is not finite on 4\.png \(id 4\), 5\.png \(id 5\)"):
+                built.on_before_optimizer_step(optimizer)
+        else:
+            built.on_before_optimizer_step(optimizer)  # the scaler of fp16 looks after it
 
 
 def test_the_moving_average_is_what_gets_deployed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,11 @@ import torch
 from safetensors.torch import load_file
 from tiny import OVERRIDES, pairs
 
+from fasttcm.config import load_config
+from fasttcm.engine.train import train
+from fasttcm.errors import FastTCMError
+from fasttcm.projects.abcnet.model import ABCNet
+
 ITERATIONS = 9
 PERIOD = 3
 
@@ -137,6 +142,29 @@ def test_a_signal_stops_cleanly_with_a_checkpoint(dataset: Path, tmp_path: Path,
     stored = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert int(stored["fasttcm"]["iteration"]) == len(rows(tmp_path)) < 500
     assert not (tmp_path / "model_final.safetensors").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = load_config(None, command(dataset, tmp_path, SOLVER__MAX_ITER=5, SOLVER__CHECKPOINT_PERIOD=2)[6:])
+    healthy, calls = ABCNet.forward, []
+
+    def spoiled(model: ABCNet, samples: list[dict[str, object]], **options: object) -> object:
+        calls.append(samples)
+        losses = healthy(model, samples, **options)
+        return {name: value * float("nan") for name, value in losses.items()} if len(calls) == 4 else losses
+
+    monkeypatch.setattr(ABCNet, "forward", spoiled)
+    with pytest.raises(FastTCMError, match=r"iteration 3: .*not finite on .*--resume") as error:
+        train(cfg, device="cpu")
+    assert all(f"{sample['file_name']} (id {sample['image_id']})" in str(error.value) for sample in calls[-1])
+    stored = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert int(stored["fasttcm"]["iteration"]) == 2
+    assert all(torch.isfinite(value).all() for value in stored["state_dict"].values() if value.is_floating_point())
+    monkeypatch.setattr(ABCNet, "forward", healthy)
+    train(cfg, resume=True, device="cpu")
+    assert len(rows(tmp_path)) == 5 and (tmp_path / "model_final.safetensors").is_file()
 
 
 def test_an_earlier_run_is_not_overwritten(dataset: Path, uninterrupted: Path) -> None:

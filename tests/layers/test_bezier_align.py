@@ -50,6 +50,21 @@ def test_abcnet_bezier_align_matches_the_published_kernel():
 
 
 @pytest.mark.golden
+def test_abcnet_bezier_align_without_the_half_pixel_matches_the_published_cpu_kernel():
+    figures = golden("abcnet", "abcnet_operators")
+    variants = sorted(name.removesuffix(".upstream_cpu_out") for name in figures if name.endswith(".upstream_cpu_out"))
+    assert variants
+    for name in variants:
+        h, w, scale, ratio, aligned = VARIANT.match(name).groups()
+        feature, rois = (torch.from_numpy(figures[key]) for key in ("feature", "rois"))
+        size = (int(h), int(w))
+        out = bezier_align(feature, rois, size, float(scale), int(ratio), aligned == "1", half_pixel=False)
+        wanted = torch.from_numpy(figures[f"{name}.upstream_cpu_out"])
+        got = thinned(figures, f"{name}.upstream_cpu_out", out)
+        torch.testing.assert_close(got, wanted, atol=ALIGN_TOLERANCE, rtol=0)
+
+
+@pytest.mark.golden
 def test_abcnet_levels_match_the_published_assignment():
     figures = golden("abcnet", "abcnet_operators")
     beziers = torch.from_numpy(figures["assign.beziers"])

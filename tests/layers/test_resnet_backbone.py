@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 import torchvision
@@ -97,3 +99,37 @@ def test_wrong_weight_files_are_named(tmp_path):
         load_imagenet_weights(backbone, path)
     with pytest.raises(CheckpointError, match="do not exist"):
         load_imagenet_weights(backbone, "resnet50")
+
+
+def detectron2_names(state):
+    """The names that detectron2 gives to torchvision's weights; it has no counters and no classifier."""
+    names = {}
+    for key in state:
+        if key.startswith("fc.") or key.endswith("num_batches_tracked"):
+            continue
+        stage = re.match(r"layer(\d)\.(\d+)\.(conv(\d)|bn(\d)|downsample\.(\d))\.", key)
+        if stage is None:
+            names[key] = key.replace("conv1.", "stem.conv1.").replace("bn1.", "stem.conv1.norm.")
+            continue
+        part = f"conv{stage[4] or stage[5]}" if not stage[6] else "shortcut"
+        norm = "norm." if stage[5] or stage[6] == "1" else ""
+        names[key] = f"res{int(stage[1]) + 1}.{stage[2]}.{part}.{norm}{key[stage.end() :]}"
+    return names
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_detectron2_names_are_the_same_weights(wrapped, tmp_path):
+    reference = torchvision.models.resnet50(weights=None).state_dict()
+    names = detectron2_names(reference)
+    assert {"stem.conv1.norm.running_var", "res2.0.shortcut.norm.weight", "res5.2.conv3.weight"} <= set(names.values())
+    state = {names[key]: value for key, value in reference.items() if key in names}
+    torch.save({"model": state} if wrapped else state, tmp_path / "R-50.pth")
+    backbone = ImageNetResNet(stride_in_1x1=True)
+    load_imagenet_weights(backbone, tmp_path / "R-50.pth")
+    assert all(torch.equal(value, reference[key]) for key, value in backbone.state_dict().items() if key in names)
+
+
+def test_a_pickle_is_refused(tmp_path):
+    (tmp_path / "R-50.pkl").write_bytes(b"\x80\x02}.")
+    with pytest.raises(CheckpointError, match=r"R-50\.pkl' are a pickle"):
+        load_imagenet_weights(ImageNetResNet(depth=18), tmp_path / "R-50.pkl")

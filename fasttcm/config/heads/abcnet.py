@@ -1,4 +1,4 @@
-"""``MODEL.ABCNET``: the published ABCNet v1."""
+"""``MODEL.ABCNET``: the published ABCNet v1; comments name the values of v2."""
 
 from fvcore.common.config import CfgNode
 
@@ -24,12 +24,15 @@ def abcnet() -> CfgNode:
     node.POOLER_LEVELS = ["p2", "p3", "p4"]
     node.POOLER_RESOLUTION = [8, 32]
     node.POOLER_SAMPLING_RATIO = 1
+    node.POOLER_HALF_PIXEL = True  # False: as AdelaiDet's CPU kernel, which reads half a cell off (comparison only)
     node.CANONICAL_SIZE = 96  # pixels
     node.CANONICAL_LEVEL = 3
     node.RECOGNIZER_CHANNELS = 256
+    node.COORD_CONVS = 0  # v2: 4 convolutions over features and coordinates, before the regions are cut out
     node.TOWER_CONVS = 2
     node.RECOGNIZER_DROPOUT = 0.1
     node.TEACHER_FORCING = 0.5  # probability per step
+    node.ADAPTIVE_TRAINING = False  # v2: the recogniser also trains on predicted curves
     node.REC_LOSS_WEIGHT = 0.05
     node.PAD_LOSS_WEIGHT = 1.0  # weight of the steps after the end of a word
     node.IGNORE_REGIONS = True  # illegible words are neither text nor background

@@ -146,8 +146,39 @@ def test_long_texts_are_cut_counted_and_reported_once(caplog):
     model = tiny_model()
     with caplog.at_level(logging.WARNING):
         losses = model([sample("abcdefgh", "abcdefghi", "abc")])
-    assert model.texts_cut == 2 and len(caplog.records) == 1
-    assert "more than 6 characters" in caplog.text and torch.isfinite(total(losses))
+    assert model.encode.cut == 2 and len(caplog.records) == 1
+    assert "0.png: text 'abcdefgh' has 8 characters" in caplog.text and torch.isfinite(total(losses))
+
+
+def test_long_texts_can_be_refused():
+    model = tiny_model(too_long="refuse")
+    with pytest.raises(DataError, match=r"0\.png: text 'abcdefgh' has 8 characters, the model reads at most 6"):
+        model([sample("abc", "abcdefgh")])
+
+
+def test_adaptive_training_also_reads_what_the_head_finds(monkeypatch):
+    model, batch = open_model().train(), [sample("one", "two"), sample(), sample(ILLEGIBLE)]
+    model.selector.threshold_train = 0.0
+    read = []
+    monkeypatch.setattr(
+        model.recognizer.pooler, "forward", spy(model.recognizer.pooler.forward, lambda f, b: read.append(b))
+    )
+    model(batch)
+    model.adaptive_training = True
+    losses = model(batch)
+    total(losses).backward()
+    plain, adaptive = ([len(curves) for curves in call] for call in read)
+    assert plain == [2, 0, 0] and adaptive == [2 + model.selector.post_nms_topk, 0, 0]
+    assert not read[1][0].requires_grad
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def spy(function, record):
+    def wrapped(*arguments):
+        record(*arguments)
+        return function(*arguments)
+
+    return wrapped
 
 
 def test_training_without_targets_names_the_image():
