@@ -223,15 +223,14 @@ def detectors(options: argparse.Namespace, device: torch.device) -> None:
     """Post-processing of DBNet, PAN and FCENet against plain readings, and the four backbones under each."""
     import benchmark_detectors  # the file beside this one
 
-    benchmark_detectors.run(
-        compare, size=options.size, batch=options.batch, repeats=options.repeats, device=device
-    )
+    benchmark_detectors.run(compare, size=options.size, batch=options.batch, repeats=options.repeats, device=device)
 
 
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benchmarks = {function.__name__: function for function in (matching, backbones, params, evaluation, data, spotters, detectors)}
+    functions = (matching, backbones, params, evaluation, data, spotters, detectors)
+    benchmarks = {function.__name__: function for function in functions}
     parser.add_argument("benchmark", choices=benchmarks)
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--size", type=int, default=640, help="image side in pixels (default 640)")

@@ -87,7 +87,7 @@ def test_a_step_changes_the_loss(backbone: str, head: str) -> None:
 
 @pytest.mark.parametrize(("backbone", "head"), PAIRS)
 def test_predicts_saves_and_reloads_equal(backbone: str, head: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     key = f"MODEL__{head.upper()}__INFERENCE_TH_TEST"
     cfg = tiny_config(**{"MODEL__BACKBONE__NAME": backbone, "MODEL__META_ARCHITECTURE": head, key: 0.0})
     model = build_model(cfg)

@@ -96,7 +96,8 @@ def _merge(cfg: CfgNode, content: Any, source: str, prefix: str = "", root: CfgN
     for key, value in content.items():
         name = f"{prefix}{key}"
         if key not in cfg:
-            near = difflib.get_close_matches(name, _flat_keys(root), n=1, cutoff=0.5)
+            near = [k for k in _flat_keys(root) if k.startswith(name)][:1]
+            near = near or difflib.get_close_matches(name, _flat_keys(root), n=1, cutoff=0.5)
             near = near or [k for k in _flat_keys(root) if k.rsplit(".", 1)[-1] == str(key).rsplit(".", 1)[-1]][:1]
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"{source}: unknown config key {name}{hint}")

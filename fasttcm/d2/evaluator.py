@@ -21,7 +21,7 @@ class TextEvaluator(DatasetEvaluator):
 
     Args:
         dataset_name: a registered name, or the path under which the dataset was registered.
-        cfg: reads ``MODEL.TEXT.CHARSET`` (meaning of ``recs``) and ``TEST.CONFIDENCE``.
+        cfg: reads ``MODEL.TEXT.CHARSET`` (meaning of ``recs``), ``TEST.CONFIDENCE`` and ``TEST.FLAVOUR``.
 
     Raises:
         DataError: the dataset or one of its lexicons is missing.
@@ -31,8 +31,9 @@ class TextEvaluator(DatasetEvaluator):
         self.entry = resolve_dataset(dataset_name)
         self.charset = Charset.named(cfg.MODEL.TEXT.CHARSET)
         self.confidence = cfg.TEST.CONFIDENCE
+        self.flavour = cfg.TEST.FLAVOUR or None
         self.dataset = load_dataset(dataset_name, charset=self.charset)
-        self.lexicons = load_lexicons(self.entry, self.dataset)
+        self.lexicons = load_lexicons(self.entry, self.dataset, self.flavour)
         self.reset()
 
     def reset(self) -> None:
@@ -61,7 +62,13 @@ class TextEvaluator(DatasetEvaluator):
         predictions = {key: value for part, _ in parts for key, value in part.items()}
         failed = [line for _, part in parts for line in part]
         result = score_predictions(
-            self.entry, self.dataset, predictions, self.lexicons, failed=failed, confidence=self.confidence
+            self.entry,
+            self.dataset,
+            predictions,
+            self.lexicons,
+            failed=failed,
+            confidence=self.confidence,
+            flavour=self.flavour,
         )
         groups: OrderedDict[str, dict[str, float]] = OrderedDict()
         for name, value in figures(result).items():

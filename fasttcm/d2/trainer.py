@@ -1,6 +1,7 @@
 """Training of our heads and of any detectron2 meta-architecture on text, with detectron2's loop."""
 
 import logging
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from fasttcm.d2.datasets import register_dataset_path
 from fasttcm.d2.evaluator import TextEvaluator
 from fasttcm.d2.mapper import TextMapper
 from fasttcm.data.loading import build_train_loader
-from fasttcm.engine.build import build_train_mapper, load_train_dataset
+from fasttcm.engine.build import build_train_mapper, build_train_order, load_train_dataset
 from fasttcm.engine.clipping import clip_before_step
-from fasttcm.engine.optim import build_optimizer, build_scheduler, lr_factor, parameter_groups
 from fasttcm.engine.seed import seed_iteration
+from fasttcm.engine.solver import optimizer_of, scheduler_of
 from fasttcm.layers.sync_batch_norm import convert_sync_batchnorm
 
 __all__ = ["TextTrainer"]
@@ -45,8 +46,8 @@ class TextTrainer(DefaultTrainer):
         if cfg.SOLVER.PRECISION == "bf16":
             self._trainer.precision = torch.bfloat16
             self._trainer.grad_scaler = torch.amp.GradScaler(enabled=False)
-        self.checkpointer = TextCheckpointer(
-            self.checkpointer.model, cfg.OUTPUT_DIR, **self.checkpointer.checkpointables
+        self.checkpointer: TextCheckpointer = TextCheckpointer(
+            self._trainer.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
         )
         self._hooks: list[Any] = []
         self.register_hooks(self.build_hooks())  # detectron2's hooks hold the checkpointer they were built with
@@ -81,16 +82,8 @@ class TextTrainer(DefaultTrainer):
         """Our groups for our heads (``SOLVER.LR_MULTIPLIERS``, ...), detectron2's for others."""
         if not is_own_head(cfg.MODEL.META_ARCHITECTURE):
             return super().build_optimizer(cfg, model)  # type: ignore[no-any-return]
-        solver = cfg.SOLVER
-        groups = parameter_groups(
-            model,
-            base_lr=solver.BASE_LR,
-            weight_decay=solver.WEIGHT_DECAY,
-            weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-            lr_multipliers=[(str(part), float(factor)) for part, factor in solver.LR_MULTIPLIERS],
-        )
-        optimizer = build_optimizer(groups, name=solver.OPTIMIZER, base_lr=solver.BASE_LR, momentum=solver.MOMENTUM)
-        clip = solver.CLIP_GRADIENTS
+        optimizer = optimizer_of(cfg, model)
+        clip = cfg.SOLVER.CLIP_GRADIENTS
         return clip_before_step(optimizer, kind=clip.CLIP_TYPE, value=clip.CLIP_VALUE) if clip.ENABLED else optimizer
 
     @classmethod
@@ -98,16 +91,7 @@ class TextTrainer(DefaultTrainer):
         """Our schedules for our heads, detectron2's for others."""
         if not is_own_head(cfg.MODEL.META_ARCHITECTURE):
             return super().build_lr_scheduler(cfg, optimizer)
-        solver = cfg.SOLVER
-        factor = lr_factor(
-            schedule=solver.LR_SCHEDULER_NAME,
-            max_iter=solver.MAX_ITER,
-            steps=solver.STEPS,
-            gamma=solver.GAMMA,
-            warmup_iters=solver.WARMUP_ITERS,
-            warmup_factor=solver.WARMUP_FACTOR,
-        )
-        return build_scheduler(optimizer, factor)
+        return scheduler_of(cfg, optimizer)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
@@ -135,9 +119,11 @@ class TextTrainer(DefaultTrainer):
 
 def _own_train_loader(cfg: CfgNode, start: int) -> Iterable[list[dict[str, Any]]]:
     own = to_fasttcm_config(cfg)
+    dataset = load_train_dataset(own)
     return build_train_loader(
-        load_train_dataset(own),
+        dataset,
         build_train_mapper(own),
+        order=build_train_order(own, dataset),
         batch_size=own.SOLVER.IMS_PER_BATCH,
         seed=max(own.SEED, 0),
         start_iteration=start,

@@ -1,4 +1,4 @@
-"""Augmentation of DBNet's training images (SPEC ``detectors`` section 8): mirror, small turn, scale, crop between words.
+"""Augmentation of DBNet's training images (SPEC ``detectors`` section 8): mirror, turn, scale, crop between words.
 
 Transforms as in :mod:`fasttcm.data.augment`. Colours outside the picture are ImageNet's mean: what the published
 pipeline, which normalises first, fills with zeros.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fasttcm.engine.checkpoint import METADATA_KEY, metadata
-from fasttcm.engine.optim import build_optimizer, build_scheduler, lr_factor, parameter_groups
 from fasttcm.engine.seed import seed_iteration
+from fasttcm.engine.solver import optimizer_of, scheduler_of
 from fasttcm.errors import FastTCMError
 from fasttcm.structures import Sample
 
@@ -89,26 +89,8 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimiser groups and the schedule, stepped every iteration."""
-        solver = self.cfg.SOLVER
-        groups = parameter_groups(
-            self.model,
-            base_lr=solver.BASE_LR,
-            weight_decay=solver.WEIGHT_DECAY,
-            weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-            lr_multipliers=[(str(part), float(factor)) for part, factor in solver.LR_MULTIPLIERS],
-        )
-        optimizer = build_optimizer(groups, name=solver.OPTIMIZER, base_lr=solver.BASE_LR, momentum=solver.MOMENTUM)
-        factor = lr_factor(
-            schedule=solver.LR_SCHEDULER_NAME,
-            max_iter=solver.MAX_ITER,
-            steps=solver.STEPS,
-            gamma=solver.GAMMA,
-            warmup_iters=solver.WARMUP_ITERS,
-            warmup_factor=solver.WARMUP_FACTOR,
-            power=solver.POLY_POWER,
-            period=solver.POLY_PERIOD,
-        )
-        scheduler = build_scheduler(optimizer, factor, min_lr=solver.MIN_LR)
+        optimizer = optimizer_of(self.cfg, self.model)
+        scheduler = scheduler_of(self.cfg, optimizer)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def transfer_batch_to_device(self, batch: list[Sample], device: torch.device, dataloader_idx: int) -> list[Sample]:

@@ -53,7 +53,9 @@ class Ranger(torch.optim.Optimizer):
                 f"{weight_decay}, {betas}"
             )
         if lookahead_steps < 1 or not 0 < lookahead_alpha <= 1:
-            raise ConfigError(f"Lookahead needs steps >= 1 and alpha in (0, 1], got {lookahead_steps}, {lookahead_alpha}")
+            raise ConfigError(
+                f"Lookahead needs steps >= 1 and alpha in (0, 1], got {lookahead_steps}, {lookahead_alpha}"
+            )
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"lookahead_steps": lookahead_steps, "lookahead_alpha": lookahead_alpha})
 
@@ -67,10 +69,10 @@ class Ranger(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group)
+                    self._update(parameter, parameter.grad, group)
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state["step"] = 0
@@ -79,7 +81,7 @@ class Ranger(torch.optim.Optimizer):
             state["slow"] = parameter.clone(memory_format=torch.preserve_format)
         state["step"] += 1
         first, second = group["betas"]
-        gradient = _centralised(parameter.grad)
+        gradient = _centralised(gradient)
         state["exp_avg"].lerp_(gradient, 1 - first)
         state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
         rectification = _rectification(state["step"], second)

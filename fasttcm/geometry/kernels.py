@@ -6,13 +6,12 @@ whole pixels (SPEC ``detectors`` 4.1).
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pyclipper
-
-from fasttcm.geometry.polygons import polygon_area
 
 __all__ = ["draw_kernels", "effective_mask", "fill_polygon", "kernel_distance", "offset_polygon"]
 
@@ -27,17 +26,20 @@ _MAX_COORDINATE = 2**20
 
 def _whole(polygon: npt.ArrayLike) -> IntArray:
     """Coordinates truncated to whole pixels, (p, 2); (0, 2) when there is nothing to draw: fewer than 3 points, NaN."""
-    points = np.asarray(polygon, np.float32).reshape(-1, 2)
+    points = np.asarray(polygon).reshape(-1, 2)
+    if len(points) >= 3 and points.dtype == np.int32:  # as it comes from OpenCV
+        return points
+    points = points.astype(np.float32)
     if len(points) < 3 or not np.isfinite(points).all():
         return np.zeros((0, 2), np.int32)
     return np.clip(points, -_MAX_COORDINATE, _MAX_COORDINATE).astype(np.int32)
 
 
-def fill_polygon(canvas: npt.NDArray[np.generic], polygon: npt.ArrayLike, value: float) -> None:
+def fill_polygon(canvas: npt.NDArray[np.integer | np.floating], polygon: npt.ArrayLike, value: float) -> None:
     """Write ``value`` inside and on the border of a polygon, in place, where it lies on the (H, W) canvas."""
     points = _whole(polygon)
     if len(points):
-        cv2.fillPoly(canvas, [points], value)  # type: ignore[call-overload]
+        cv2.fillPoly(canvas, [points], (value,))
 
 
 def offset_polygon(polygon: npt.ArrayLike, distance: float) -> list[IntArray]:
@@ -55,7 +57,8 @@ def offset_polygon(polygon: npt.ArrayLike, distance: float) -> list[IntArray]:
         return []
     offset = pyclipper.PyclipperOffset()
     offset.AddPath(points.tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-    return [np.asarray(ring, np.int32) for ring in offset.Execute(distance)]
+    rings = offset.Execute(distance)
+    return [np.fromiter(chain.from_iterable(ring), np.int32, 2 * len(ring)).reshape(-1, 2) for ring in rings]
 
 
 def kernel_distance(polygon: FloatArray, ratio: float, max_shrink: float = math.inf) -> float:
@@ -64,7 +67,7 @@ def kernel_distance(polygon: FloatArray, ratio: float, max_shrink: float = math.
     if not len(points):
         return 0.0
     length = cv2.arcLength(points, True)
-    return min(int(abs(polygon_area(points)) * (1 - ratio**2) / (length + _EPS) + 0.5), max_shrink)
+    return min(int(cv2.contourArea(points) * (1 - ratio**2) / (length + _EPS) + 0.5), max_shrink)
 
 
 def draw_kernels(

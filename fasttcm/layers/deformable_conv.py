@@ -34,7 +34,7 @@ class DeformableConv2d(nn.Module):
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
         self.conv_offset = nn.Conv2d(in_channels, 3 * self.taps, kernel_size, stride=stride, padding=padding)
         nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        nn.init.zeros_(self.conv_offset.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W'); computed in float32 under autocast."""

@@ -57,9 +57,7 @@ def from_published(state: Mapping[str, Value]) -> dict[str, Value]:
     What has no name here keeps its own, so that loading names it; FastTCM's ``pix_w``, which has no use, is left out.
     """
     matched = _TEXT in state
-    return {
-        rename_published(key, matched=matched) or key: value for key, value in state.items() if key != "pix_w"
-    }
+    return {rename_published(key, matched=matched) or key: value for key, value in state.items() if key != "pix_w"}
 
 
 def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:

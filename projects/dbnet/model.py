@@ -77,9 +77,9 @@ class DBNet(nn.Module):
                 evaluation ``height`` and ``width`` of the original image in pixels.
 
         Returns:
-            In training scalars ``loss_prob``, ``loss_db``, ``loss_thr`` and, with a matching loss, ``loss_match``; their
-            sum is the total. In evaluation one :class:`TextPredictions` a sample, in pixels of the original image, with
-            empty texts.
+            In training scalars ``loss_prob``, ``loss_db``, ``loss_thr`` and, with a matching loss, ``loss_match``;
+            their sum is the total. In evaluation one :class:`TextPredictions` a sample, in pixels of the original
+            image, with empty texts.
 
         Raises:
             DataError: a training sample without targets.

@@ -21,9 +21,7 @@ class FPNC(nn.Module):
         out_channels: channels of the result.
     """
 
-    def __init__(
-        self, *, in_channels: Sequence[int], lateral_channels: int = 256, smooth_channels: int = 64
-    ) -> None:
+    def __init__(self, *, in_channels: Sequence[int], lateral_channels: int = 256, smooth_channels: int = 64) -> None:
         super().__init__()
         self.lateral_convs = nn.ModuleList(nn.Conv2d(c, lateral_channels, 1, bias=False) for c in in_channels)
         self.smooth_convs = nn.ModuleList(

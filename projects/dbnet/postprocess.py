@@ -1,5 +1,6 @@
 """From DBNet's probability map to text outlines (DBNet, section 3.6; SPEC ``detectors`` 6)."""
 
+import math
 from typing import Literal, get_args
 
 import cv2
@@ -63,17 +64,17 @@ class DBPostprocessor:
         Args:
             probability: (H, W) in [0, 1]. Where it is not finite it is background, and counts 0 in a mean.
         """
-        if not np.isfinite(probability.sum()):
-            probability = np.nan_to_num(probability, nan=0.0, posinf=0.0, neginf=0.0)
-        mask = cv2.compare(probability, self.mask_threshold, cv2.CMP_GT)
+        mask = (probability > self.mask_threshold).view(np.uint8)
         contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         outlines, scores = [], []
-        for contour in contours[: self.max_candidates + 1]:
-            if self.approx_ratio > 0:
-                contour = cv2.approxPolyDP(contour, self.approx_ratio * cv2.arcLength(contour, True), True)
+        for raw in contours[: self.max_candidates + 1]:
+            tolerance = self.approx_ratio * cv2.arcLength(raw, True)
+            contour = np.asarray(cv2.approxPolyDP(raw, tolerance, True) if self.approx_ratio > 0 else raw, np.int32)
             if len(contour) < _LEAST_POINTS:
                 continue
             score = _mean_inside(probability, contour)
+            if not math.isfinite(score):  # cheaper to see here than to look for in every map
+                return self(np.where(np.isfinite(probability), probability, np.float32(0)))
             if score < self.score_threshold:
                 continue
             outline = self._grow(contour)
@@ -91,7 +92,9 @@ class DBPostprocessor:
         if self.form == "poly":
             return rings[0].astype(np.float32) if len(rings[0]) >= _LEAST_POINTS else None
         rectangle = cv2.minAreaRect(rings[0])
-        return cv2.boxPoints(rectangle) if min(rectangle[1]) > self.min_text_width else None
+        if min(rectangle[1]) <= self.min_text_width:
+            return None
+        return cv2.boxPoints(rectangle).astype(np.float32, copy=False)
 
 
 def _mean_inside(probability: npt.NDArray[np.float32], contour: npt.NDArray[np.int32]) -> float:

@@ -159,7 +159,7 @@ class DBTargetMaker:
             if not rings:  # no area left in whole pixels
                 continue
             fill_polygon(mask, rings[0], 1)
-            x0, y0, x1, y1 = polygon_box(rings[0]).astype(int)
+            x0, y0, x1, y1 = polygon_box(rings[0].astype(np.float64)).astype(int)
             x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1 + 1, size[1]), min(y1 + 1, size[0])
             if x0 < x1 and y0 < y1:
                 window = nearness[y0:y1, x0:x1]

@@ -21,6 +21,7 @@ from tiny_d2 import RETINANET, foreign_config, own_config
 
 import fasttcm.engine.build as build
 from fasttcm import Spotter
+from fasttcm.config import load_config
 from fasttcm.d2 import (
     TextCheckpointer,
     TextEvaluator,
@@ -46,7 +47,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("data") / "words"
-    options = SynthOptions(image_size=(64, 96), words_per_image=(1, 2), word_height=(16, 24))
+    options = SynthOptions(image_size=(64, 96), words_per_image=(1, 2), word_height=(16, 24), illegible_probability=0.0)
     generate_dataset(folder, count=6, seed=3, options=options, processes=1, progress=False)
     return str(folder)
 
@@ -58,9 +59,9 @@ def own(words: str, folder: Path, **changes: Any) -> Any:
 
 def test_a_file_means_the_same_in_both_hosts(tmp_path: Path) -> None:
     for file in sorted((ROOT / "configs").rglob("*.yaml")):
-        from fasttcm.config import load_config
-
-        assert to_fasttcm_config(load_d2_config(file)) == load_config(file), file
+        expected = load_config(file)
+        named = ["MODEL.META_ARCHITECTURE", expected.MODEL.META_ARCHITECTURE]  # a protocol's file names no head
+        assert to_fasttcm_config(load_d2_config(file, named)) == expected, file
     text = "MODEL: {META_ARCHITECTURE: ABCNet, DEVICE: cpu}\nSOLVER: {BASE_LR: 0.5, AMP: {ENABLED: false}}\n"
     (tmp_path / "mine.yaml").write_text(text)
     cfg = load_d2_config(tmp_path / "mine.yaml", ["MODEL.ABCNET.NUM_CONVS", "2", "SEED", "7", "VIS_PERIOD", "3"])
@@ -111,12 +112,13 @@ def test_datasets_are_in_the_catalog(words: str) -> None:
 def test_the_mapper_keeps_words_and_survives_broken_images(words: str, tmp_path: Path) -> None:
     register_dataset_path(words)
     entry = max(DatasetCatalog.get(words), key=lambda entry: len(entry["annotations"]))
+    asked = [word["text"] for word in entry["annotations"] if not word["iscrowd"]]
     cfg = foreign_config(RETINANET, "build_fasttcm_fpn_backbone", INPUT__FORMAT="BGR")
     sample = TextMapper(cfg, True)(entry)
     height, width = sample["image"].shape[-2:]
-    assert min(height, width) == 64 and len(sample["instances"]) == len(entry["annotations"])
+    assert min(height, width) == 64 and len(sample["instances"]) == len(asked)
     assert sample["instances"].image_size == (height, width)
-    assert list(sample["instances"].gt_texts) == [word["text"] for word in entry["annotations"]]
+    assert list(sample["instances"].gt_texts) == asked
     rgb = TextMapper(foreign_config(RETINANET, "build_fasttcm_fpn_backbone", INPUT__CROP__ENABLED=False), False)(entry)
     bgr = TextMapper(cfg, False)(entry)
     assert torch.equal(rgb["image"], bgr["image"].flip(0)) and "instances" not in rgb
@@ -143,9 +145,9 @@ def test_loss_of_the_first_step_is_that_of_the_default_host(words: str, tmp_path
     config = to_fasttcm_config(cfg)
     model = build.build_model(config).train()
     load_weights(model, trainer.model.model.state_dict(), "detectron2")
-    loader = build_train_loader(
-        build.load_train_dataset(config), build.build_train_mapper(config), batch_size=2, seed=0
-    )
+    dataset = build.load_train_dataset(config)
+    order = build.build_train_order(config, dataset)
+    loader = build_train_loader(dataset, build.build_train_mapper(config), batch_size=2, seed=0, order=order)
     ours, theirs = next(iter(loader)), next(iter(trainer.data_loader))
     seed_iteration(0, 0)
     expected = model(ours)

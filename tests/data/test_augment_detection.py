@@ -31,7 +31,7 @@ def painted(height: int, width: int, targets: TextTargets) -> np.ndarray:
 
 
 def brightness_inside(image: np.ndarray, box: list[float]) -> float:
-    x0, y0, x1, y1 = (int(round(v)) for v in box)
+    x0, y0, x1, y1 = (round(v) for v in box)
     return float(image[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].mean())
 
 
@@ -120,7 +120,9 @@ def test_wrong_arguments_are_refused(make) -> None:
 def test_the_configuration_chooses_the_pipeline_and_its_jitter() -> None:
     kinds = {}
     for name in ("dbnet", "pan", "fcenet"):
-        mapper = build_train_mapper(load_config(None, ["INPUT.PIPELINE", name, "INPUT.COLOR_JITTER.BRIGHTNESS", "0.25"]))
+        mapper = build_train_mapper(
+            load_config(None, ["INPUT.PIPELINE", name, "INPUT.COLOR_JITTER.BRIGHTNESS", "0.25"])
+        )
         kinds[name] = [type(transform).__name__ for transform in mapper.transforms]
         assert mapper.transforms[0].amounts["brightness"] == 0.25
     assert kinds["dbnet"][1:] == ["HorizontalFlip", "RotationInPlace", "RandomScale", "CropBetweenWords"]

@@ -62,6 +62,7 @@ def test_lexicons_and_card(made: Path) -> None:
     assert {value for _, value in pairs} == words and all(key == value.upper() for key, value in pairs)
     card = json.loads((made / "card.json").read_text())
     assert card["name"] == "train" and card["seed"] == 5 and card["count"] == 6 and card["protocol"] == "totaltext"
+    assert len(card["fonts_digest"]) == len(card["vocabulary_digest"]) == 64 and card["generator"] == "fasttcm synth 2"
     assert card["lexicons"] == {"full": "lexicon_full.txt"} and card["options"]["image_size"] == [96, 128]
     assert str(Path.home()) not in json.dumps(card) and "/" not in "".join(card["options"]["fonts"])
 

@@ -3,7 +3,12 @@ import pytest
 from shapely.geometry import LineString, MultiPoint, Polygon
 
 from fasttcm.data.synth import Scene, SynthOptions, SynthWord, render_scene
-from fasttcm.data.synth.effects import photograph
+from fasttcm.data.synth.curves import rectangle_strip
+from fasttcm.data.synth.effects import Camera, motion_kernel, photograph
+from fasttcm.data.synth.legibility import readable
+from fasttcm.data.synth.occlusion import covered_share, occlude
+from fasttcm.data.synth.split import in_split
+from fasttcm.data.synth.vocabulary import load_words
 from fasttcm.geometry import polygon_area, sample_sides
 
 SMALL = {"image_size": (160, 224), "words_per_image": (2, 6), "word_height": (12, 40)}
@@ -140,10 +145,114 @@ def test_tiny_image_and_no_words() -> None:
 def test_effects_change_pixels_but_not_their_place_and_none_at_strength_zero() -> None:
     picture = np.zeros((60, 80, 3), np.float32)
     picture[20:40, 30:60] = 0.8
-    np.testing.assert_array_equal(
-        photograph(np.random.default_rng(0), picture, strength=0.0, least_height=20.0),
-        np.round(picture * 255).astype(np.uint8),
-    )
+    untouched, blur = photograph(np.random.default_rng(0), picture, Camera(strength=0.0, considerate_height=20.0))
+    np.testing.assert_array_equal(untouched, np.round(picture * 255).astype(np.uint8))
+    assert blur == 0
     for seed in range(5):
-        image = photograph(np.random.default_rng(seed), picture, strength=1.0, least_height=20.0).mean(2)
+        camera = Camera(strength=1.0, considerate_height=20.0)
+        image = photograph(np.random.default_rng(seed), picture, camera)[0].mean(2)
         assert (image > 90)[23:37, 33:57].all() and not (image > 90)[:17].any() and not (image > 90)[:, 63:].any()
+
+
+def test_a_ruthless_camera_tells_how_much_it_blurs() -> None:
+    """The blur it reports is the standard deviation by which a thin line gets wider."""
+    picture = np.zeros((64, 64, 3), np.float32)
+    picture[30:34] = picture[:, 30:34] = 0.9
+    blurs = []
+    for seed in range(30):
+        image, blur = photograph(np.random.default_rng(seed), picture, Camera(0.01, 20.0, blur=3.0))
+        assert image.shape == (64, 64, 3) and image.dtype == np.uint8 and 0 <= blur <= 3.2
+        blurs.append((blur, float(image.max())))
+    sharp = [peak for blur, peak in blurs if blur == 0]
+    soft = [peak for blur, peak in blurs if blur > 2]
+    assert sharp and soft and min(sharp) > max(soft)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, np.pi / 2])
+def test_motion_smears_along_its_direction(angle: float) -> None:
+    kernel = motion_kernel(9, angle)
+    y, x = np.mgrid[-9:10, -9:10]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    assert kernel.sum() == pytest.approx(1) and (kernel * across**2).sum() < 0.4
+    assert (kernel * along**2).sum() ** 0.5 == pytest.approx(9 / 12**0.5, rel=0.15)
+
+
+def test_legibility_follows_its_rules() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.repeat(rng.choice([0.1, 0.9], (20, 40, 1)), 3, 2).astype(np.float32)
+    drawn = np.pad(np.kron(drawn, np.ones((2, 2, 1), np.float32)), ((10, 10), (10, 10), (0, 0)), "edge")
+    image = np.round(drawn * 255).astype(np.uint8)
+    strip, fine = rectangle_strip(10, 10, 80, 40), {"blur": 0.0, "covered": 0.0, "least_height": 8.0}
+    assert readable(drawn, image, strip, **fine)
+    assert not readable(drawn, image, strip, **{**fine, "least_height": 41.0})
+    assert not readable(drawn, image, strip, **{**fine, "blur": 5.0})
+    assert not readable(drawn, image, strip, **{**fine, "covered": 0.3})
+    assert not readable(drawn, np.full_like(image, 90), strip, **fine)
+    assert not readable(drawn, (image // 100).astype(np.uint8), strip, **fine)
+    assert not readable(drawn, rng.integers(0, 255, image.shape).astype(np.uint8), strip, **fine)
+
+
+def test_covered_share_of_a_word() -> None:
+    cover = np.zeros((40, 100), np.uint8)
+    strip = rectangle_strip(20, 10, 60, 20)
+    assert covered_share(cover, strip) == 0
+    cover[:, 20:50] = 255
+    assert covered_share(cover, strip) == pytest.approx(0.5, abs=0.02)
+    picture = np.full((80, 120, 3), 0.5, np.float32)
+    cover = occlude(np.random.default_rng(3), picture)
+    assert cover.any() and (picture[cover == 0] == 0.5).all() and (picture[cover == 255] != 0.5).any()
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[Scene]:
+    options = SynthOptions.preset("photo", image_size=(240, 320), image_height=(200, 240), words_per_image=(4, 14))
+    return [render_scene(options, seed) for seed in range(30)]
+
+
+def test_the_photo_preset_keeps_every_promise(photos: list[Scene]) -> None:
+    words = [word for scene in photos for word in scene.words]
+    assert len(words) > 100 and {len(word.polygon) for word in words} == {4, 14}
+    assert 0.3 < np.mean([word.legible for word in words]) < 0.97
+    for scene in photos:
+        height, width = scene.image.shape[:2]
+        assert 200 <= height <= 240 <= width <= 320
+        for i, word in enumerate(scene.words):
+            outline = dense_outline(word)
+            assert outline.min() >= 0 and (outline <= [width, height]).all() and polygon_area(word.polygon) > 0
+            assert (word.text == "###") == (not word.legible) and 1 <= len(word.text) <= 25
+            assert all(33 <= ord(c) <= 126 for c in word.text)
+            mine = Polygon(outline)
+            for other in scene.words[:i]:
+                theirs = Polygon(dense_outline(other))
+                assert mine.intersection(theirs).area < 0.01 * min(mine.area, theirs.area)
+
+
+def test_photos_depend_on_the_seed_alone(photos: list[Scene]) -> None:
+    options = SynthOptions.preset("photo", image_size=(240, 320), image_height=(200, 240), words_per_image=(4, 14))
+    again = render_scene(options, 7)
+    np.testing.assert_array_equal(again.image, photos[7].image)
+    assert [word.text for word in again.words] == [word.text for word in photos[7].words]
+
+
+def test_splits_draw_different_words() -> None:
+    def texts(split: str) -> set[str]:
+        options = SynthOptions(**{**SMALL, **BARE, "split": split})
+        found = {word.text.lower() for seed in range(25) for word in render_scene(options, seed).words}
+        return {text for text in found if text.isalpha() and len(text) > 3}
+
+    known = {word.lower() for word in load_words()}
+    trained = texts("train") & known
+    assert len(trained) > 20 and all(in_split(word, "train") for word in trained)
+
+
+def test_small_print_and_plates() -> None:
+    shares = {"dense_probability": 1.0, "illegible_probability": 0.0, "effect_strength": 0.0}
+    dense = [
+        render_scene(SynthOptions(image_size=(320, 320), words_per_image=(20, 20), word_height=(9, 60), **shares), s)
+        for s in range(6)
+    ]
+    heights = [np.ptp(w.polygon[:, 1]) for scene in dense for w in scene.words if len(w.polygon) == 4]
+    assert np.median(heights) < 20 and np.mean([len(scene.words) for scene in dense]) > 10
+    plates = SynthOptions(**SMALL, plate_probability=1.0)
+    texts = [w.text for seed in range(10) for w in render_scene(plates, seed).words]
+    assert np.mean([any(c.isdigit() for c in text) for text in texts]) > 0.35

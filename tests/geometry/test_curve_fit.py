@@ -89,7 +89,7 @@ def test_a_fit_turns_grows_and_moves_with_its_points(seed: int, angle: float, sc
 def test_a_curved_word_survives_the_way_to_a_curve_and_back(
     aspect: float, bend: float, tilt: float, points: int, slant: float, uneven: bool
 ) -> None:
-    most = min(1.2 * aspect, 0.6 * (points - 1))  # radians; an annotator marks at least every 35 degrees
+    most = min(1.2 * aspect, 0.6 * (points - 1 - uneven))  # radians; an annotator marks at least every 35 degrees
     bend = float(np.clip(bend, -most, most))
     word = ribbon(aspect=aspect, bend=bend, tilt=tilt, top=points, bottom=points - uneven, slant=slant)
     control, residual = fit_text_bezier(word)

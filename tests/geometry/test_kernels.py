@@ -24,9 +24,9 @@ def test_direction_of_travel_does_not_matter() -> None:
 
 def test_later_texts_lie_on_top_and_keep_their_numbers() -> None:
     tiny = np.array([[1, 1], [21, 1], [21, 3], [1, 3]], np.float32)
-    drawn, vanished = draw_kernels([BOX, tiny, BOX + [0, 5]], (64, 100), 1.0)
+    drawn, vanished = draw_kernels([BOX, tiny, BOX + np.float32([0, 5])], (64, 100), 1.0)
     assert vanished == [] and set(np.unique(drawn)) == {0, 1, 2, 3} and drawn[20, 50] == 3 and drawn[12, 50] == 1
-    drawn, vanished = draw_kernels([BOX, tiny, BOX + [0, 5]], (64, 100), 0.4)
+    drawn, vanished = draw_kernels([BOX, tiny, BOX + np.float32([0, 5])], (64, 100), 0.4)
     assert vanished == [1] and set(np.unique(drawn)) == {0, 1, 3}
 
 
@@ -42,9 +42,8 @@ def test_what_is_no_polygon_vanishes(polygon: np.ndarray) -> None:
 
 
 def test_a_polygon_that_splits_is_drawn_by_one_part() -> None:
-    dumbbell = np.array(
-        [[0, 0], [40, 0], [40, 18], [60, 18], [60, 0], [100, 0], [100, 40], [60, 40], [60, 22], [40, 22], [40, 40], [0, 40]]
-    )
+    upper = [[0, 0], [40, 0], [40, 18], [60, 18], [60, 0], [100, 0]]
+    dumbbell = np.array(upper + [[x, 40 - y] for x, y in reversed(upper)], np.float32)
     assert len(offset_polygon(dumbbell, -4)) == 2
     drawn, vanished = draw_kernels([dumbbell], (60, 120), 0.8)
     halves = (drawn[:, :50] > 0).any(), (drawn[:, 50:] > 0).any()

@@ -47,22 +47,27 @@ def random_color(
     return hsv(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
 
 
-def _luminance(color: Color) -> float:
+def _luminance(color: Color) -> Color:
+    """Relative luminance (...) of colours (..., 3)."""
     linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
-    return float(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32))
+    return np.asarray(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32), np.float32)
+
+
+def _contrast_ratios(colors: Color, other: Color) -> Color:
+    first, second = _luminance(colors) + 0.05, _luminance(other) + 0.05
+    return np.maximum(first, second) / np.minimum(first, second)
 
 
 def contrast_ratio(first: Color, second: Color) -> float:
     """Contrast ratio of two colours, 1 (same) to 21 (black and white), as WCAG 2.1 defines it."""
-    low, high = sorted([_luminance(first), _luminance(second)])
-    return (high + 0.05) / (low + 0.05)
+    return float(_contrast_ratios(first, second))
 
 
 def contrasting_color(rng: np.random.Generator, background: Color, *, weak: bool = False) -> Color:
     """A letter colour for ``background``: well readable, or (``weak``) near the limit of readability."""
-    candidates = [random_color(rng, saturation=(0.2, 0.95), value=(0.05, 1.0)) for _ in range(24)]
+    candidates = [random_color(rng, saturation=(0.2, 0.95), value=(0.05, 1.0)) for _ in range(12)]
     candidates += [hsv(rng.random(), rng.uniform(0, 0.12), v) for v in (0.03, 0.1, 0.92, 1.0)] * 3
-    ratios = np.array([contrast_ratio(c, background) for c in candidates])
+    ratios = _contrast_ratios(np.stack(candidates), background)
     if weak:
         target = rng.uniform(*WEAK_CONTRAST)
         return candidates[int(np.abs(ratios - target).argmin())]

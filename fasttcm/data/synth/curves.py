@@ -7,6 +7,7 @@ Coordinates are continuous: pixel i covers [i, i + 1).
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -24,8 +25,18 @@ PATH_SAMPLES = 129
 FIT_SAMPLES = 33
 """Samples a side to which a word's Bezier curve is fitted."""
 
-RULINGS = 65
+RULINGS = 33
 """Rulings of the surface that are searched for a pixel; between two of them u is interpolated."""
+
+
+THIRDS = np.linspace(0.0, 1.0, 4)[:, None]
+"""Where the control points of a straight side lie on it."""
+
+
+@cache
+def _basis(count: int) -> FloatArray:
+    """(count, 4) Bernstein polynomials at equal steps from 0 to 1."""
+    return bernstein_basis(np.linspace(0, 1, count))
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Strip:
             corners = cv2.perspectiveTransform(
                 np.stack([self.top[[0, 3]], self.bottom[[0, 3]]]).astype(np.float64), homography
             )
-            top, bottom = (c[0] + np.linspace(0, 1, 4)[:, None] * (c[1] - c[0]) for c in corners)
+            top, bottom = (c[0] + THIRDS * (c[1] - c[0]) for c in corners)
         else:
             top, bottom = cv2.perspectiveTransform(np.stack([self.top, self.bottom]).astype(np.float64), homography)
         return Strip(top, bottom, self.straight)
@@ -70,12 +81,12 @@ class Strip:
         """
         if self.straight:
             return np.stack([self.top[0], self.top[3], self.bottom[3], self.bottom[0]])
-        basis = bernstein_basis(np.linspace(0, 1, points_per_side))
+        basis = _basis(points_per_side)
         return np.concatenate([basis @ self.top, (basis @ self.bottom)[::-1]])
 
     def height(self) -> float:
         """Mean distance between the two sides at equal parameters, pixels."""
-        basis = bernstein_basis(np.linspace(0, 1, 5))
+        basis = _basis(5)
         return float(np.linalg.norm(basis @ (self.bottom - self.top), axis=1).mean())
 
 
@@ -146,19 +157,18 @@ def bend(mask: FloatArray, strip: Strip, *, height: int, width: int) -> npt.NDAr
     Returns:
         (height, width) float32 coverage.
     """
-    u = np.linspace(0.0, 1.0, RULINGS)
-    basis = bernstein_basis(u)
+    basis = _basis(RULINGS)
     top, down = basis @ strip.top, basis @ (strip.bottom - strip.top)
     points = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1).reshape(-1, 2)
     # A pixel p lies on the ruling u where cross(p - top(u), down(u)) = 0; along u this goes from plus to minus.
-    side = (points @ np.stack([down[:, 1], -down[:, 0]]) + (top[:, 1] * down[:, 0] - top[:, 0] * down[:, 1])).astype(
-        np.float32
-    )
+    points = points.astype(np.float32)
+    normal, start = np.stack([down[:, 1], -down[:, 0]]), top[:, 1] * down[:, 0] - top[:, 0] * down[:, 1]
+    side = points @ normal.astype(np.float32) + start.astype(np.float32)
     crossed = (side[:, :-1] >= 0) & (side[:, 1:] < 0)
     # Rulings extended beyond a bent strip can meet a pixel once more: the nearest one counts.
     middle = top + down / 2
-    distance = ((middle**2).sum(1) - 2 * points @ middle.T)[:, :-1]
-    i = np.where(crossed, distance, np.inf).argmin(1)
+    distance = ((middle**2).sum(1).astype(np.float32) - 2 * points @ middle.T.astype(np.float32))[:, :-1]
+    i = np.where(crossed, distance, np.float32(np.inf)).argmin(1)
     rows = np.arange(len(side))
     inside, left, right = crossed[rows, i], side[rows, i], side[rows, i + 1]
     fraction = np.where(inside, left / np.where(inside, left - right, 1), 0)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fasttcm.charset import Charset
-from fasttcm.data.synth.fonts import load_fonts
+from fasttcm.data.synth.fonts import FontLibrary, load_fonts, remember_fonts
 from fasttcm.data.synth.options import MAX_TEXT_LENGTH, SynthOptions
 from fasttcm.data.synth.scene import Scene, SynthWord, render_scene
 from fasttcm.data.synth.vocabulary import load_words
@@ -31,7 +31,7 @@ __all__ = ["generate_dataset", "scene_seed"]
 
 logger = logging.getLogger(__name__)
 
-GENERATOR = "fasttcm synth 1"
+GENERATOR = "fasttcm synth 2"
 """Name and version of the generator; the version changes when the same seed gives other pictures."""
 
 COORDINATE_DIGITS = 2
@@ -100,19 +100,24 @@ def _make_image(
     return image, [_annotation(word, index) for word in scene.words]
 
 
-def _start_worker() -> None:
-    """One OpenCV thread a process; Ctrl-C is the parent's business."""
+def _start_worker(options: SynthOptions, library: FontLibrary) -> None:
+    """One OpenCV thread a process; Ctrl-C is the parent's business, and so is examining the fonts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    remember_fonts(options.fonts, options.split, library)
 
 
 @contextmanager
-def _records(make: partial[Record], count: int, processes: int) -> Iterator[Iterator[Record]]:
+def _records(
+    make: partial[Record], count: int, processes: int, options: SynthOptions, library: FontLibrary
+) -> Iterator[Iterator[Record]]:
     """An iterator over the records in order; leaving the block early stops the workers."""
     if processes == 1:
         yield map(make, range(count))
         return
-    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    executor = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(options, library)
+    )
     try:
         yield executor.map(make, range(count), chunksize=CHUNK)
     finally:
@@ -156,10 +161,10 @@ def _write_tables(destination: Path, records: list[Record], card: dict[str, Any]
     _write_atomically(destination / "annotations.json", json.dumps(coco))
 
 
-def _describe(options: SynthOptions) -> dict[str, Any]:
+def _describe(options: SynthOptions, library: FontLibrary) -> dict[str, Any]:
     """Options as JSON values; of files only the names, so that the card tells nothing about the machine."""
     entries = asdict(options)
-    entries["fonts"] = sorted({face.path.name for face in load_fonts(options.fonts).faces})
+    entries["fonts"] = sorted({face.path.name for face in library.faces})
     entries["vocabulary"] = options.vocabulary.name if options.vocabulary else None
     return entries
 
@@ -203,10 +208,10 @@ def generate_dataset(
         raise ValueError(f"jpeg_quality is (least, most) within 1 to 100, got {jpeg_quality}")
     options = options or SynthOptions()
     destination = Path(destination)
-    library = load_fonts(options.fonts)
-    load_words(options.vocabulary)
+    library = load_fonts(options.fonts, options.split)
+    vocabulary = load_words(options.vocabulary, options.split)
     if library.skipped:
-        logger.info("%d font files left out: broken, or without all letters and digits", library.skipped)
+        logger.info("%d font files left out: broken, unreadable, or without all letters and digits", library.skipped)
     _prepare(destination, overwrite)
     make: partial[Record] = partial(
         _make_image, destination=destination, seed=seed, options=options, jpeg_quality=jpeg_quality
@@ -214,14 +219,17 @@ def generate_dataset(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     workers = min(processes or min(os.cpu_count() or 1, -(-count // IMAGES_PER_PROCESS)), count)
     bar_to = Console(stderr=True)
-    with Progress(*columns, console=bar_to, disable=not progress) as bar, _records(make, count, workers) as made:
+    records_of = _records(make, count, workers, options, library)
+    with Progress(*columns, console=bar_to, disable=not progress) as bar, records_of as made:
         records = list(bar.track(made, total=count, description=f"drawing {destination.name}"))
     card = {
         "name": destination.name,
         "generator": GENERATOR,
         "seed": seed,
         "count": count,
-        "options": _describe(options),
+        "options": _describe(options, library),
+        "fonts_digest": library.digest(),
+        "vocabulary_digest": vocabulary.digest(),
         "jpeg_quality": list(jpeg_quality),
         "fonts_skipped": library.skipped,
         "protocol": "totaltext",

@@ -7,7 +7,7 @@ import numpy as np
 from fasttcm.data.synth.fonts import FontFace, FontLibrary
 from fasttcm.data.synth.layout import TextLine
 from fasttcm.data.synth.options import SynthOptions
-from fasttcm.data.synth.vocabulary import sample_price, sample_text
+from fasttcm.data.synth.vocabulary import Vocabulary, sample_code, sample_price, sample_text
 from fasttcm.data.synth.word import LetterStyle
 
 __all__ = ["plan_lines"]
@@ -17,7 +17,7 @@ TRIES = 6
 
 
 def _letter_style(rng: np.random.Generator, library: FontLibrary) -> LetterStyle:
-    face = library.faces[int(rng.integers(len(library.faces)))]
+    face = library.pick(rng)
     return LetterStyle(
         face,
         stretch=float(rng.uniform(0.65, 1.25)) if rng.random() < 0.45 else 1.0,
@@ -27,13 +27,13 @@ def _letter_style(rng: np.random.Generator, library: FontLibrary) -> LetterStyle
     )
 
 
-def _fitting_text(rng: np.random.Generator, face: FontFace, words: tuple[str, ...], max_length: int) -> str:
+def _fitting_text(rng: np.random.Generator, face: FontFace, words: Vocabulary, max_length: int) -> str:
     for _ in range(TRIES):
         text = sample_text(rng, words, max_length=max_length)
         if face.covers(text):
             break
     text = "".join(c for c in text if c in face.characters) or "A"
-    return text.upper() if face.unicase else text
+    return face.seen(text)
 
 
 def _split(rng: np.random.Generator, count: int, most: int) -> list[int]:
@@ -67,14 +67,51 @@ def _bends(rng: np.random.Generator, lines: list[TextLine], options: SynthOption
     return bent
 
 
+def _dense_lines(
+    rng: np.random.Generator, options: SynthOptions, library: FontLibrary, words: Vocabulary, count: int
+) -> list[TextLine]:
+    """A block of small print: a notice, an address, a directory, a list of ingredients."""
+    low, high = options.word_height
+    height = float(min(low * np.exp(rng.uniform(0, 0.6)), high))
+    style = replace(_letter_style(rng, library), weight=0.0, tracking=0.0)
+    align, leading = str(rng.choice(["left", "center", "spread"], p=[0.6, 0.25, 0.15])), float(rng.uniform(0.08, 0.6))
+    case = str(rng.choice(["any", "upper", "lower"], p=[0.3, 0.25, 0.45]))
+    head = 1.0 if rng.random() < 0.6 else float(rng.uniform(1.2, 2.0))
+    lines = []
+    for number, size in enumerate(_split(rng, count, int(rng.integers(2, 7)))):
+        texts = [_fitting_text(rng, style.face, words, 16) for _ in range(size)]
+        if case != "any":
+            texts = [style.face.seen(text.upper() if case == "upper" else text.lower()) for text in texts]
+        tall = min(height * head, high) if number == 0 else height
+        lines.append(TextLine(tuple(texts), tall, style, align=align, leading=leading))
+    return lines
+
+
+def _plate_lines(
+    rng: np.random.Generator, options: SynthOptions, library: FontLibrary, words: Vocabulary, count: int
+) -> list[TextLine]:
+    """A number plate, a door number, a bus line, or (with more than one word) a price tag."""
+    low, high = options.word_height
+    height, style = float(np.exp(rng.uniform(np.log(low), np.log(high)))), _letter_style(rng, library)
+    make = sample_price if count > 1 and rng.random() < 0.6 else sample_code
+    text = next((t for t in (make(rng) for _ in range(TRIES)) if style.face.covers(t)), "A1")
+    lines = [TextLine((style.face.seen(text),), height, style)]
+    if count > 1:
+        small = max(low, height * float(rng.uniform(0.25, 0.5)))
+        texts = tuple(_fitting_text(rng, style.face, words, 12) for _ in range(count - 1))
+        lines.insert(int(rng.integers(2)), TextLine(texts, small, style, leading=float(rng.uniform(0.1, 0.4))))
+    return lines
+
+
 def plan_lines(
     rng: np.random.Generator,
     options: SynthOptions,
     library: FontLibrary,
-    words: tuple[str, ...],
+    words: Vocabulary,
     *,
     count: int,
     curved: bool,
+    kind: str = "sign",
 ) -> list[TextLine]:
     """Think up one sign.
 
@@ -84,11 +121,29 @@ def plan_lines(
         library: fonts to choose from.
         words: dictionary.
         count: number of words, at least 1.
-        curved: set its main line on a curve.
+        curved: set its main line on a curve; only of a "sign".
+        kind: "sign", "dense" (a block of small print) or "plate" (a number, or a price and a few words).
 
     Returns:
         Lines from top to bottom, ``count`` words altogether.
     """
+    if kind == "dense":
+        return _dense_lines(rng, options, library, words, count)
+    if kind == "plate":
+        return _plate_lines(rng, options, library, words, count)
+    return _sign_lines(rng, options, library, words, count=count, curved=curved)
+
+
+def _sign_lines(
+    rng: np.random.Generator,
+    options: SynthOptions,
+    library: FontLibrary,
+    words: Vocabulary,
+    *,
+    count: int,
+    curved: bool,
+) -> list[TextLine]:
+    """A name board, poster, menu, label or badge."""
     kind = str(rng.choice(["even", "headline", "mixed", "menu"], p=[0.36, 0.34, 0.15, 0.15])) if count > 1 else "even"
     if curved and kind == "menu":
         kind = "headline"

@@ -17,6 +17,10 @@ Layer = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.float32]
 
 
+HOLLOW_RIM = 0.025
+"""Width of the rim of hollow letters in word heights."""
+
+
 @dataclass(frozen=True)
 class Lettering:
     """How letters are painted. Lengths are in word heights.
@@ -31,6 +35,9 @@ class Lettering:
         shadow_color: its colour; also of the sides of raised letters.
         shadow_opacity: in [0, 1].
         raised: the shadow is drawn as the solid side of thick letters.
+        glow: the shadow is a halo around the letters, without an offset.
+        hollow: only the rim of the letters is painted, in ``color``.
+        relief: depth of engraved or embossed letters, which have one bright and one dark edge; 0 for flat ones.
         opacity: of the fill, in [0, 1].
         blur: softness of the letters themselves (illegible words).
     """
@@ -44,6 +51,9 @@ class Lettering:
     shadow_color: Color
     shadow_opacity: float
     raised: bool
+    glow: bool = False
+    hollow: bool = False
+    relief: float = 0.0
     opacity: float = 1.0
     blur: float = 0.0
 
@@ -99,7 +109,14 @@ def paint_underlay(layer: Layer, mask: Mask, x: int, y: int, look: Lettering, he
         height: word height in pixels, the unit of the lengths in ``look``.
     """
     dx, dy = look.shadow[0] * height, look.shadow[1] * height
-    if (dx, dy) == (0, 0) or look.opacity < 1 or look.blur:
+    if look.opacity < 1 or look.blur:
+        return
+    if look.relief:
+        depth = max(look.relief * height, 0.7)
+        part, canvas = _padded(layer, mask, x, y, int(depth) + 2)
+        lay_over(part, np.ones(3, np.float32), _shifted(canvas, depth, depth) * np.float32(0.6))
+        lay_over(part, np.zeros(3, np.float32), _shifted(canvas, -depth, -depth) * np.float32(0.6))
+    if (dx, dy) == (0, 0) and not look.glow:
         return
     pad = int(max(abs(dx), abs(dy)) + 3 * look.shadow_blur * height) + 3
     part, canvas = _padded(layer, mask, x, y, pad)
@@ -123,4 +140,7 @@ def paint_letters(layer: Layer, mask: Mask, x: int, y: int, look: Lettering, hei
         lay_over(part, look.outline_color, np.minimum(cv2.dilate(canvas, kernel) * min(outline, 1), 1))
     down = np.linspace(0, 1, part.shape[0], dtype=np.float32)[:, None, None]
     fill = look.color + down * (look.low_color - look.color)
+    if look.hollow and not look.blur:
+        rim = 2 * max(1, round(HOLLOW_RIM * height)) + 1
+        canvas = canvas - cv2.erode(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
     lay_over(part, fill, _soft(canvas, look.blur * height) * look.opacity)

@@ -23,6 +23,23 @@ FAINT = (0.04, 0.09)
 """Opacity of a word that nobody can read."""
 
 
+DECORATIONS = (
+    "outline",
+    "outline",
+    "shadow",
+    "shadow",
+    "raised",
+    "raised",
+    "outline+shadow",
+    "glow",
+    "relief",
+    "hollow",
+)
+
+LEAST_HOLLOW_HEIGHT = 28.0
+"""Pixels below which letters are not hollow: nothing would be left of them."""
+
+
 @dataclass(frozen=True)
 class Sign:
     """A sign before it is painted: where its words lie in its own layer.
@@ -79,6 +96,8 @@ class Sign:
             )
             draw_board(rng, layer, self.board, color=ground, ink=ink, band=band, icon_at=(icon_x, self.origin[1]))
         decoration = _decoration(rng, decorated=decorated, busy=busy and self.board is None)
+        if decoration == "hollow" and min(line.height for line in self.layout.lines) < LEAST_HOLLOW_HEIGHT:
+            decoration = "plain"
         looks = self._looks(rng, ground, ink, band, decoration)
         heights = [line.height for line in self.layout.lines]
         jobs = [
@@ -114,10 +133,10 @@ def _spoiled(rng: np.random.Generator, look: Lettering, legible: bool) -> Letter
 
 
 def _decoration(rng: np.random.Generator, *, decorated: bool, busy: bool) -> str:
-    """One of "plain", "outline", "shadow", "raised", "outline+shadow"; a busy background asks for an outline."""
+    """One of :data:`DECORATIONS`, or "plain"; a busy background asks for an outline."""
     if busy:
         return str(rng.choice(["outline", "outline+shadow"]))
-    return str(rng.choice(["outline", "shadow", "raised", "outline+shadow"])) if decorated else "plain"
+    return str(rng.choice(DECORATIONS)) if decorated else "plain"
 
 
 def _lettering(rng: np.random.Generator, ground: Color, ink: Color, decoration: str) -> Lettering:
@@ -129,16 +148,20 @@ def _lettering(rng: np.random.Generator, ground: Color, ink: Color, decoration: 
     far, sideways = rng.uniform(0.03, 0.09), float(rng.choice([-1.0, 1.0]))
     dark = (ground * rng.uniform(0.0, 0.4)).astype(np.float32)
     rim = contrasting_color(rng, ink)
+    glow = decoration == "glow"
     return Lettering(
         color=ink,
         low_color=low,
         outline=float(rng.uniform(0.03, 0.065)) if "outline" in decoration else 0.0,
         outline_color=rim,
         shadow=(far * sideways, far) if raised or "shadow" in decoration else (0.0, 0.0),
-        shadow_blur=float(rng.uniform(0.0, 0.06)),
-        shadow_color=(ink * rng.uniform(0.25, 0.6)).astype(np.float32) if raised else dark,
+        shadow_blur=float(rng.uniform(0.08, 0.16) if glow else rng.uniform(0.0, 0.06)),
+        shadow_color=(ink * rng.uniform(0.25, 0.6)).astype(np.float32) if raised else rim if glow else dark,
         shadow_opacity=float(rng.uniform(0.4, 0.9)),
         raised=raised,
+        glow=glow,
+        hollow=decoration == "hollow",
+        relief=float(rng.uniform(0.02, 0.05)) if decoration == "relief" else 0.0,
     )
 
 

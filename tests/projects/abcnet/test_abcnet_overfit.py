@@ -1,9 +1,10 @@
-"""ABCNet on a small FastTCM backbone learns eight synthetic pictures by heart: targets, losses, decoding, evaluation agree.
+"""ABCNet on a small FastTCM backbone learns eight pictures by heart: targets, losses, decoding and evaluation agree.
 
 pytest -m slow tests/projects/abcnet/test_abcnet_overfit.py
 """
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def test_eight_pictures_by_heart(version: str, tmp_path: Path) -> None:
         low_contrast_probability=0.0,
         vocabulary=tmp_path / "words.txt",
     )
-    generate_dataset(tmp_path / "data", count=8, seed=7, options=options, processes=1)
+    file = generate_dataset(tmp_path / "data", count=8, seed=30, options=options, processes=1)
+    # Pictures without a word are not trained on, so there must be none.
+    assert len({word["image_id"] for word in json.loads(file.read_text())["annotations"]}) == 8
     cfg = load_config(
         DEMO,
         [

@@ -33,7 +33,11 @@ SCORE_SCALE = 0.2
 SMOOTH_FACTOR = 0.05  # SPEC 12: on every weight of neck.smooth_convs, to stay out of saturation
 THRESHOLD_TOLERANCE = 5e-5  # SPEC 12: the published polygons are in float32
 MODELS = {
-    "dbnet_r50": {"MODEL.BACKBONE.NAME": "imagenet_r50", "MODEL.RESNET.DEPTH": 50, "MODEL.RESNET.DEFORMABLE_STAGES": []},
+    "dbnet_r50": {
+        "MODEL.BACKBONE.NAME": "imagenet_r50",
+        "MODEL.RESNET.DEPTH": 50,
+        "MODEL.RESNET.DEFORMABLE_STAGES": [],
+    },
     "dbnet_clipr50": {"MODEL.BACKBONE.NAME": "clip_r50"},
     "dbnet_r50dcnv2": {"MODEL.RESNET.DEPTH": 50, "MODEL.RESNET.DEFORMABLE_STAGES": ["res3", "res4", "res5"]},
     "tcm_dbnet": {"MODEL.BACKBONE.NAME": "tcm_cr50", "MODEL.TCM.NUM_CONTEXTS": 4, "MODEL.TCM.INPUT_RESOLUTION": 640},

@@ -81,7 +81,7 @@ def test_configurations_hold_the_published_test_settings(file, settings, sizes, 
     node = cfg.MODEL.DBNET
     names = ("MASK_TH", "INFERENCE_TH_TEST", "MIN_TEXT_WIDTH", "APPROX_RATIO", "UNCLIP_RATIO", "MAX_CANDIDATES", "FORM")
     assert tuple(node[name] for name in names) == settings
-    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.PIPELINE) == (*sizes, "dbnet")
+    assert sizes == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) and cfg.INPUT.PIPELINE == "dbnet"
     assert not cfg.SOLVER.CLIP_GRADIENTS.ENABLED and cfg.SOLVER.WARMUP_ITERS == 0 and cfg.SOLVER.MIN_LR == 1e-7
     assert cfg.MODEL.TCM.LOSS == "balanced_bce"
 

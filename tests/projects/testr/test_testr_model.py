@@ -152,7 +152,8 @@ def test_proposals_see_prior_boxes_that_double_with_the_level():
 
 def test_losses_fall_on_two_words():
     torch.manual_seed(0)
-    model = tiny_model(MODEL__TESTR__NUM_QUERIES=4, MODEL__BACKBONE__NAME="clip_r50").train()
+    changes = {"MODEL__BACKBONE__NAME": "clip_r50", "MODEL__BACKBONE__FROZEN_NORM": True}
+    model = tiny_model(MODEL__TESTR__NUM_QUERIES=4, **changes).train()
     batch = [sample("on", "off")]
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
     history = []

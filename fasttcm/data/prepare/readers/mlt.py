@@ -33,7 +33,6 @@ LATIN_SCRIPTS = ("latin", "symbols")
 """Scripts that count with ``latin_only``; digits and punctuation alone are "Symbols"."""
 
 
-
 def read_mlt2017(source: Source, *, split: str, problems: Problems, latin_only: bool = False) -> Iterator[Picture]:
     """The pictures of ``train`` or ``val``; with ``latin_only`` words of other scripts are do not care."""
     pairs = pairs_of(

@@ -61,9 +61,7 @@ def read_totaltext(source: Source, *, split: str, problems: Problems, rectangles
     images = images_of_split(source, split)
     patterns = RECTANGLE_PATTERNS if rectangles else POLYGON_PATTERNS
     files = next((found for pattern in patterns if (found := files_of_split(source, pattern, split))), [])
-    pairs = pairs_of(
-        files, images, problems=problems, key=lambda name: stem_of(name)[len("poly_gt_") :]
-    )
+    pairs = pairs_of(files, images, problems=problems, key=lambda name: stem_of(name)[len("poly_gt_") :])
     for file, image in pairs:
         words = _mat_words(source, file, problems) if file.lower().endswith(".mat") else _words(source, file, problems)
         if words is not None:
