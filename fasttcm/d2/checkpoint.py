@@ -63,7 +63,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 def _load_into(model: FastTCMModel, stored: Checkpoint, file: Path) -> None:
     if stored.config is not None:
-        check_same_inputs(stored.config, model.config, file)
+        check_same_inputs(stored.config, model.config, file, keys=stored.travelling)
     load_weights(model.model, stored.weights, file)
 
 

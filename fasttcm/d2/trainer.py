@@ -1,5 +1,6 @@
 """Training of our heads and of any detectron2 meta-architecture on text, with detectron2's loop."""
 
+import difflib
 import logging
 import weakref
 from collections.abc import Iterable
@@ -10,7 +11,9 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import DefaultTrainer
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from detectron2.utils import comm
+from fvcore.common.registry import Registry
 from torch import nn
 
 from fasttcm.d2.checkpoint import TextCheckpointer
@@ -23,6 +26,7 @@ from fasttcm.engine.build import build_train_mapper, build_train_order, load_tra
 from fasttcm.engine.clipping import clip_before_step
 from fasttcm.engine.seed import seed_iteration
 from fasttcm.engine.solver import optimizer_of, scheduler_of
+from fasttcm.errors import ConfigError
 from fasttcm.layers.sync_batch_norm import convert_sync_batchnorm
 
 __all__ = ["TextTrainer"]
@@ -68,7 +72,14 @@ class TextTrainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """detectron2's, with our synchronised normalisation over several processes."""
+        """detectron2's, with our synchronised normalisation over several processes.
+
+        Raises:
+            ConfigError: names that nobody has registered.
+        """
+        _check_registered(META_ARCH_REGISTRY, "MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE)
+        if not is_own_head(cfg.MODEL.META_ARCHITECTURE):
+            _check_registered(BACKBONE_REGISTRY, "MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME)
         model: nn.Module = super().build_model(cfg)
         own = is_own_head(cfg.MODEL.META_ARCHITECTURE)
         return (
@@ -115,6 +126,14 @@ class TextTrainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> TextEvaluator:
         """Our protocols, whatever the meta-architecture."""
         return TextEvaluator(dataset_name, cfg)
+
+
+def _check_registered(registry: Registry, key: str, name: str) -> None:
+    if name not in registry:
+        known = [registered for registered, _ in registry]
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+        raise ConfigError(f"{key} is {name!r}, which is not registered in detectron2; {hint}")
 
 
 def _own_train_loader(cfg: CfgNode, start: int) -> Iterable[list[dict[str, Any]]]:

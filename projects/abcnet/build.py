@@ -145,5 +145,6 @@ def _shapes(backbone: Backbone, levels: list[str], key: str) -> list[FeatureShap
         raise ConfigError(f"{key} names {missing or 'nothing'}; the backbone has {', '.join(known)}")
     shapes = [known[level] for level in levels]
     if len({shape.channels for shape in shapes}) > 1:
-        raise ConfigError(f"{key} have {[shape.channels for shape in shapes]} channels; they must be equal")
+        channels = ", ".join(f"{level} {shape.channels}" for level, shape in zip(levels, shapes, strict=True))
+        raise ConfigError(f"{key} must have equal channels, but there are {channels}; put a pyramid on the backbone")
     return shapes

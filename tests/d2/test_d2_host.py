@@ -247,6 +247,18 @@ def test_a_clip_archive_goes_into_the_backbone(system: str, kind: str, tmp_path:
         assert torch.equal(model.state_dict()[name], built.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["MODEL.META_ARCHITECTURE", "RetinaNett"], "META_ARCHITECTURE is 'RetinaNett'.*did you mean RetinaNet"),
+        (["MODEL.BACKBONE.NAME", "build_fastcm_backbone"], "NAME is 'build_fastcm_backbone'.*build_fasttcm_backbone"),
+    ],
+)
+def test_unregistered_names_are_told_with_the_nearest(options: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        TextTrainer.build_model(load_d2_config(None, options))
+
+
 def test_train_net_is_detectron2s_command_line(words: str, tmp_path: Path) -> None:
     known = {action.dest for action in default_argument_parser()._actions}
     assert {"config_file", "num_gpus", "num_machines", "machine_rank", "dist_url", "eval_only", "resume"} <= known
