@@ -193,7 +193,8 @@ def _tcm_options(tcm: CfgNode) -> dict[str, object]:
 def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
     """The model named by ``MODEL.META_ARCHITECTURE`` on the backbone of the configuration.
 
-    ``MODEL.WEIGHTS`` is not loaded here; see :mod:`fasttcm.engine.checkpoint`.
+    ``MODEL.WEIGHTS`` is not loaded here; see :mod:`fasttcm.engine.checkpoint`. Convolution weights are laid out
+    channels last, which makes PyTorch's convolutions faster on CPUs and, in half precision, on GPUs.
     """
     name = cfg.MODEL.META_ARCHITECTURE.lower()
     if name not in project_names():
@@ -203,7 +204,7 @@ def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
     project = importlib.import_module(f"fasttcm.projects.{name}.build")
     backbone = build_backbone(cfg, weights=weights, pyramid=project.NEEDS_PYRAMID)
     model: nn.Module = project.build(cfg, backbone)
-    return model
+    return model.to(memory_format=torch.channels_last)
 
 
 def build_train_mapper(cfg: CfgNode) -> TrainMapper:
