@@ -20,11 +20,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.TCM.LOSS": ("dice", "balanced_bce", "ohem_dice"),
     "MODEL.TEXT.CHARSET": ("ascii", "lower36"),
     "MODEL.TEXT.TOO_LONG": ("cut", "refuse"),
+    "MODEL.ABCNET.READER": ("attention", "ctc"),
+    "MODEL.ABCNET.TRAIN": ("all", "detection", "recognition"),
     "MODEL.DBNET.FORM": ("quad", "poly"),
     "MODEL.PAN.FORM": ("quad", "poly"),
     "MODEL.FCENET.FORM": ("poly", "quad"),
     "INPUT.FORMAT": ("RGB", "BGR"),
-    "INPUT.PIPELINE": ("spotter", "dbnet", "pan", "fcenet"),
+    "INPUT.PIPELINE": ("spotter", "window", "dbnet", "pan", "fcenet"),
     "SOLVER.OPTIMIZER": ("SGD", "Adam", "AdamW", "Ranger"),
     "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupPolyLR"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
@@ -112,8 +114,10 @@ def _model() -> CfgNode:
 def _input() -> CfgNode:
     node = CfgNode()
     node.FORMAT = "RGB"
-    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below; dbnet, pan, fcenet: published transforms to a square
+    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below; window: a square at a random scale and place;
+    # dbnet, pan, fcenet: published transforms to a square
     node.TRAIN_SIZE = 640  # pixels; side of that square
+    node.WINDOW_SCALE = [0.5, 2.0]  # window: range of the scale
     node.MIN_SIZE_TRAIN = [640, 672, 704, 736, 768, 800, 832, 864, 896]  # pixels, one drawn per image
     node.MAX_SIZE_TRAIN = 1600
     node.MIN_SIZE_TEST = 1000

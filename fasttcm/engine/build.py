@@ -19,6 +19,7 @@ from fasttcm.data import augment
 from fasttcm.data.augment_detection import db_transforms
 from fasttcm.data.augment_fce import fce_transforms
 from fasttcm.data.augment_pan import pan_transforms
+from fasttcm.data.augment_window import RandomWindow
 from fasttcm.data.catalog import DatasetEntry, load_dataset, resolve_dataset
 from fasttcm.data.coco import TextDataset, concatenate
 from fasttcm.data.loading import EpochOrder
@@ -208,16 +209,19 @@ def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
 
 
 def build_train_mapper(cfg: CfgNode) -> TrainMapper:
-    """Crop, rotation, resize and colour, in AdelaiDet's order; or the pipeline of a detector."""
+    """Crop, rotation, resize and colour, in AdelaiDet's order; a window instead of both sizes; or a detector's."""
     options, jitter = cfg.INPUT, cfg.INPUT.COLOR_JITTER
     if options.PIPELINE in _DETECTOR_PIPELINES:
         return TrainMapper(transforms=_detector_transforms(cfg), max_pixels=options.MAX_PIXELS)
     transforms: list[augment.Transform] = []
-    if options.CROP.ENABLED:
+    if options.CROP.ENABLED and options.PIPELINE == "spotter":
         transforms.append(augment.InstanceCrop(size_range=tuple(options.CROP.SIZE)))
     if options.ROTATE:
         transforms.append(augment.RandomRotation(degrees=options.ROTATE))
-    transforms.append(augment.ResizeShortestEdge(min_sizes=options.MIN_SIZE_TRAIN, max_size=options.MAX_SIZE_TRAIN))
+    if options.PIPELINE == "window":
+        transforms.append(RandomWindow(size=options.TRAIN_SIZE, scale=tuple(options.WINDOW_SCALE)))
+    else:
+        transforms.append(augment.ResizeShortestEdge(min_sizes=options.MIN_SIZE_TRAIN, max_size=options.MAX_SIZE_TRAIN))
     strengths = {key: float(jitter[key.upper()]) for key in ("brightness", "contrast", "saturation", "hue")}
     if any(strengths.values()):
         transforms.append(augment.ColorJitter(**strengths))

@@ -10,7 +10,9 @@ from fasttcm.errors import ConfigError
 from fasttcm.layers.backbone import Backbone, FeatureShape
 from fasttcm.layers.bezier_align import BezierPooler
 from fasttcm.layers.image_batch import ImageBatcher
+from fasttcm.layers.image_pyramid import ImagePyramid
 from fasttcm.projects.abcnet.coordinates import CoordinateBranch
+from fasttcm.projects.abcnet.ctc_reader import ColumnEncoder, CtcReader
 from fasttcm.projects.abcnet.decoder import AttentionDecoder
 from fasttcm.projects.abcnet.head import BezierFCOSHead
 from fasttcm.projects.abcnet.loss import DetectionLoss
@@ -21,6 +23,9 @@ from fasttcm.projects.abcnet.targets import TargetAssigner
 from fasttcm.tcm import MatchingLoss
 
 __all__ = ["NEEDS_PYRAMID", "build"]
+
+PIXEL_LEVELS = ("image", "image2", "image4", "image8")
+"""Words of ``POOLER_LEVELS`` for the picture itself at full, half, ... size."""
 
 NEEDS_PYRAMID = True
 """The head reads ``p2``, ``p3``, ...: the engine puts the pyramid of ``MODEL.FPN`` on the backbone."""
@@ -47,7 +52,13 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
         channels=options.HEAD_CHANNELS or None,
         prior_prob=options.PRIOR_PROB,
     )
-    recognizer = _recognizer(cfg, backbone, charset)
+    pixels = _pixels(options.POOLER_LEVELS)
+    shapes = (
+        [FeatureShape(3, stride) for stride in pixels.strides]
+        if pixels
+        else _shapes(backbone, options.POOLER_LEVELS, "MODEL.ABCNET.POOLER_LEVELS")
+    )
+    recognizer = (_ctc_reader if options.READER == "ctc" else _recognizer)(cfg, shapes, charset)
     _check_all_levels_used(backbone, [*options.HEAD_LEVELS, *options.POOLER_LEVELS])
     return ABCNet(
         backbone=backbone,
@@ -79,8 +90,10 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
             nms_threshold=options.NMS_TH,
         ),
         rec_loss_weight=options.REC_LOSS_WEIGHT,
-        pad_loss_weight=options.PAD_LOSS_WEIGHT,
         adaptive_training=options.ADAPTIVE_TRAINING,
+        curve_jitter=options.CURVE_JITTER,
+        pixels=pixels,
+        trained=options.TRAIN,
         # A recogniser that was told to care less about what follows the end may write anything there.
         stop_at_end=options.PAD_LOSS_WEIGHT != 1.0,
         matching_loss=_matching_loss(cfg),
@@ -96,24 +109,40 @@ def _check_all_levels_used(backbone: Backbone, levels: list[str]) -> None:
         )
 
 
-def _recognizer(cfg: CfgNode, backbone: Backbone, charset: Charset) -> RecognizerBranch:
+def _pixels(levels: list[str]) -> ImagePyramid | None:
+    """The image pyramid that ``POOLER_LEVELS`` asks for; ``None`` when it names feature maps."""
+    if not any(level in PIXEL_LEVELS for level in levels):
+        return None
+    if tuple(levels) != PIXEL_LEVELS[: len(levels)]:
+        raise ConfigError(
+            f"MODEL.ABCNET.POOLER_LEVELS is {levels}; to read from the picture, name the first of "
+            f"{', '.join(PIXEL_LEVELS)} and nothing else"
+        )
+    return ImagePyramid(num_levels=len(levels))
+
+
+def _pooler(cfg: CfgNode, shapes: list[FeatureShape]) -> BezierPooler:
     options = cfg.MODEL.ABCNET
-    shapes = _shapes(backbone, options.POOLER_LEVELS, "MODEL.ABCNET.POOLER_LEVELS")
     strides = [shape.stride for shape in shapes]
     if any(math.log2(stride) != math.log2(strides[0]) + i for i, stride in enumerate(strides)):
         raise ConfigError(f"MODEL.ABCNET.POOLER_LEVELS have strides {strides}; name neighbouring levels, finest first")
+    height, width = options.POOLER_RESOLUTION
+    return BezierPooler(
+        output_size=(height, width),
+        scales=[1 / stride for stride in strides],
+        sampling_ratio=options.POOLER_SAMPLING_RATIO,
+        canonical_size=options.CANONICAL_SIZE,
+        canonical_level=options.CANONICAL_LEVEL,
+        half_pixel=options.POOLER_HALF_PIXEL,
+    )
+
+
+def _recognizer(cfg: CfgNode, shapes: list[FeatureShape], charset: Charset) -> RecognizerBranch:
+    options = cfg.MODEL.ABCNET
     channels = options.RECOGNIZER_CHANNELS
     tower = make_tower(in_channels=shapes[0].channels, channels=channels, num_convs=options.TOWER_CONVS)
-    height, width = options.POOLER_RESOLUTION
     return RecognizerBranch(
-        pooler=BezierPooler(
-            output_size=(height, width),
-            scales=[1 / stride for stride in strides],
-            sampling_ratio=options.POOLER_SAMPLING_RATIO,
-            canonical_size=options.CANONICAL_SIZE,
-            canonical_level=options.CANONICAL_LEVEL,
-            half_pixel=options.POOLER_HALF_PIXEL,
-        ),
+        pooler=_pooler(cfg, shapes),
         tower=tower,
         refine=_refine(options.COORD_CONVS, shapes[0].channels),
         encoder=SequenceEncoder(in_channels=channels if len(tower) else shapes[0].channels, channels=channels),
@@ -125,6 +154,31 @@ def _recognizer(cfg: CfgNode, backbone: Backbone, charset: Charset) -> Recognize
             dropout=options.RECOGNIZER_DROPOUT,
             teacher_forcing=options.TEACHER_FORCING,
         ),
+        pad_loss_weight=options.PAD_LOSS_WEIGHT,
+    )
+
+
+def _ctc_reader(cfg: CfgNode, shapes: list[FeatureShape], charset: Charset) -> CtcReader:
+    options = cfg.MODEL.ABCNET
+    height = options.POOLER_RESOLUTION[0]
+    if height < 8 or height % 8 or len(options.READER_WIDTHS) != 4:
+        raise ConfigError(
+            f"MODEL.ABCNET.READER ctc needs regions of 8, 16, 24, ... rows and four READER_WIDTHS, got "
+            f"POOLER_RESOLUTION {options.POOLER_RESOLUTION} and READER_WIDTHS {options.READER_WIDTHS}"
+        )
+    return CtcReader(
+        pooler=_pooler(cfg, shapes),
+        encoder=ColumnEncoder(
+            in_channels=shapes[0].channels,
+            height=height,
+            widths=options.READER_WIDTHS,
+            hidden=options.RECOGNIZER_CHANNELS,
+            dropout=options.RECOGNIZER_DROPOUT,
+        ),
+        num_classes=charset.num_classes,
+        blank=charset.end,
+        max_length=cfg.MODEL.TEXT.MAX_LENGTH,
+        max_regions=options.READER_MAX_REGIONS,
     )
 
 

@@ -1,25 +1,30 @@
 """ABCNet: find text along curves and read it, in one network (Liu et al., CVPR 2020)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from fasttcm.charset import Charset, TextEncoder, TooLong
-from fasttcm.errors import DataError
+from fasttcm.errors import ConfigError, DataError
 from fasttcm.layers.backbone import Backbone
 from fasttcm.layers.image_batch import ImageBatcher
 from fasttcm.projects.abcnet.head import BezierFCOSHead
-from fasttcm.projects.abcnet.loss import DetectionLoss, recognition_loss
+from fasttcm.layers.image_pyramid import ImagePyramid
+from fasttcm.projects.abcnet.ctc_reader import CtcReader
+from fasttcm.projects.abcnet.loss import DetectionLoss
 from fasttcm.projects.abcnet.postprocess import to_predictions
 from fasttcm.projects.abcnet.proposals import Proposals, ProposalSelector
 from fasttcm.projects.abcnet.recognizer import Reading, RecognizerBranch
-from fasttcm.projects.abcnet.regions import Regions, add_predicted, legible
+from fasttcm.projects.abcnet.regions import Regions, add_predicted, jitter_curves, legible
 from fasttcm.projects.abcnet.targets import TargetAssigner
 from fasttcm.structures import ILLEGIBLE, Sample, TextPredictions, TextTargets
 
-__all__ = ["ABCNet"]
+__all__ = ["ABCNet", "Trained"]
+
+Trained = Literal["all", "detection", "recognition"]
+"""Which part of the model trains; the other one is frozen, and not run."""
 
 
 class ABCNet(nn.Module):
@@ -29,7 +34,7 @@ class ABCNet(nn.Module):
         backbone: any backbone that has ``head_levels`` and ``pooler_levels``.
         batcher: normalises and pads.
         head: predicts on ``head_levels``.
-        recognizer: reads curves from ``pooler_levels``.
+        recognizer: reads curves from ``pooler_levels``, or from ``pixels``.
         charset: character classes of the recogniser.
         max_length: longest text in characters.
         too_long: what to do with longer texts in training; see :class:`~fasttcm.charset.TextEncoder`.
@@ -39,9 +44,12 @@ class ABCNet(nn.Module):
         criterion: losses of the head.
         selector: dense predictions to proposals.
         rec_loss_weight: factor of the recognition loss.
-        pad_loss_weight: weight of the recogniser's steps after the end of a word, 1 as published.
         adaptive_training: train the recogniser also on the curves that the head predicts (ABCNet v2's adaptive
             end-to-end training), each with the text of the nearest annotated curve.
+        curve_jitter: strength of :func:`~fasttcm.projects.abcnet.regions.jitter_curves` on the annotated curves that
+            the recogniser trains on; 0 as published.
+        pixels: the recogniser reads from the picture at several sizes instead of the pyramid's levels.
+        trained: ``all``; ``detection`` or ``recognition`` freezes the other part. Recognition alone wants ``pixels``.
         stop_at_end: drop characters read after the first end; the published decoding keeps them.
         matching_loss: the instance-language matching loss, used when the backbone returns ``text_logits``.
 
@@ -55,7 +63,7 @@ class ABCNet(nn.Module):
         backbone: Backbone,
         batcher: ImageBatcher,
         head: BezierFCOSHead,
-        recognizer: RecognizerBranch,
+        recognizer: RecognizerBranch | CtcReader,
         charset: Charset,
         max_length: int = 25,
         too_long: TooLong = "cut",
@@ -65,12 +73,19 @@ class ABCNet(nn.Module):
         criterion: DetectionLoss | None = None,
         selector: ProposalSelector | None = None,
         rec_loss_weight: float = 0.05,
-        pad_loss_weight: float = 1.0,
         adaptive_training: bool = False,
+        curve_jitter: float = 0.0,
+        pixels: ImagePyramid | None = None,
+        trained: Trained = "all",
         stop_at_end: bool = False,
         matching_loss: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if trained not in get_args(Trained) or (trained == "recognition" and pixels is None):
+            raise ConfigError(
+                f"the part that trains is one of {', '.join(get_args(Trained))}, and recognition alone must read from "
+                f"the picture (POOLER_LEVELS image, ...); got {trained!r}"
+            )
         self.backbone = backbone
         self.batcher = batcher
         self.head = head
@@ -83,11 +98,19 @@ class ABCNet(nn.Module):
         self.criterion = criterion or DetectionLoss()
         self.selector = selector or ProposalSelector()
         self.rec_loss_weight = rec_loss_weight
-        self.pad_loss_weight = pad_loss_weight
         self.adaptive_training = adaptive_training
+        self.curve_jitter = curve_jitter
+        self.pixels = pixels
+        self.trained = trained
         self.stop_at_end = stop_at_end
         self.matching_loss = matching_loss
         self.encode = TextEncoder(charset, max_length=max_length, too_long=too_long)
+        for part in self._resting():
+            part.requires_grad_(False)
+
+    def _resting(self) -> list[nn.Module]:
+        """The parts that do not train."""
+        return {"all": [], "detection": [self.recognizer], "recognition": [self.backbone, self.head]}[self.trained]
 
     def forward(
         self, samples: Sequence[Sample], *, teacher: Tensor | None = None
@@ -109,38 +132,42 @@ class ABCNet(nn.Module):
             DataError: a training sample without targets, or with a text that is too long where that is refused.
         """
         images, sizes = self.batcher([sample["image"] for sample in samples])
+        if self.training and self.trained == "recognition":
+            targets = [_prepared(sample, images.device) for sample in samples]
+            regions = [self._regions(*image, None) for image in zip(samples, targets, strict=True)]
+            return {"loss_rec": self._recognition_loss(self._pooled(images, {}), regions, teacher)}
         output = self.backbone(images)
         head_features = [output.features[name] for name in self.head_levels]
-        pooler_features = [output.features[name] for name in self.pooler_levels]
         if not self.training:
-            return self._predict(head_features, pooler_features, samples, sizes)
+            return self._predict(head_features, self._pooled(images, output.features), samples, sizes)
         targets = [_prepared(sample, images.device) for sample in samples]
         predictions = self.head(head_features)
         dense = self.assigner(predictions.locations(), predictions.strides, targets)
         losses = self.criterion(predictions, dense)
-        found = self.selector(predictions) if self.adaptive_training else [None] * len(samples)
-        regions = [self._regions(*image) for image in zip(samples, targets, found, strict=True)]
-        losses["loss_rec"] = self.rec_loss_weight * self._recognition_loss(pooler_features, regions, teacher)
+        if self.trained == "all":
+            found = self.selector(predictions) if self.adaptive_training else [None] * len(samples)
+            regions = [self._regions(*image) for image in zip(samples, targets, found, strict=True)]
+            losses["loss_rec"] = self._recognition_loss(self._pooled(images, output.features), regions, teacher)
         if output.text_logits is not None and self.matching_loss is not None:
             losses["loss_match"] = self.matching_loss(output.text_logits, targets, sizes, tuple(images.shape[-2:]))
         return losses
+
+    def _pooled(self, images: Tensor, features: dict[str, Tensor]) -> list[Tensor]:
+        """What the recogniser reads from."""
+        return [features[name] for name in self.pooler_levels] if self.pixels is None else self.pixels(images)
 
     def _regions(self, sample: Sample, targets: TextTargets, found: Proposals | None) -> Regions:
         """What the recogniser reads in one training image."""
         texts = targets[legible(targets)]
         rows = self.encode(texts.texts, _name(sample))
         classes = torch.tensor(rows, dtype=torch.int64, device=texts.beziers.device).reshape(-1, self.max_length)
-        regions = Regions(texts.beziers, classes)
+        regions = Regions(jitter_curves(texts.beziers, self.curve_jitter), classes)
         return regions if found is None else add_predicted(regions, found.beziers, targets)
 
     def _recognition_loss(self, features: list[Tensor], regions: list[Regions], teacher: Tensor | None) -> Tensor:
         classes = torch.cat([image.classes for image in regions])
-        end = self.charset.end
-        if len(classes) == 0:
-            nothing = features[0].new_zeros(0, self.max_length, self.charset.num_classes, dtype=torch.float32)
-            return self.recognizer.idle(features) + recognition_loss(nothing, classes, end=end)
-        decoded = self.recognizer(features, [image.beziers for image in regions], classes, teacher)
-        return recognition_loss(decoded.log_probs, classes, end=end, pad_weight=self.pad_loss_weight)
+        curves = [image.beziers for image in regions]
+        return self.rec_loss_weight * self.recognizer.loss(features, curves, classes, teacher)
 
     def _predict(
         self,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fasttcm.layers.bezier_align import BezierPooler
 from fasttcm.projects.abcnet.decoder import AttentionDecoder, Decoded
 from fasttcm.projects.abcnet.head import group_norm
+from fasttcm.projects.abcnet.loss import recognition_loss
 
 __all__ = ["Reading", "RecognizerBranch", "SequenceEncoder", "make_tower"]
 
@@ -82,6 +83,7 @@ class RecognizerBranch(nn.Module):
         decoder: (w, n, C'') to characters.
         refine: (N, C, H, W) to the same shape, applied to every level before the regions are cut out: ABCNet v2's
             :class:`~fasttcm.projects.abcnet.coordinates.CoordinateBranch`. ``None`` leaves the levels as they are.
+        pad_loss_weight: weight of the steps after the end of a word in the loss, 1 as published.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class RecognizerBranch(nn.Module):
         encoder: SequenceEncoder,
         decoder: AttentionDecoder,
         refine: nn.Module | None = None,
+        pad_loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.refine = refine
@@ -99,6 +102,7 @@ class RecognizerBranch(nn.Module):
         self.tower = tower
         self.encoder = encoder
         self.decoder = decoder
+        self.pad_loss_weight = pad_loss_weight
 
     def encode(self, features: Sequence[Tensor], beziers: Sequence[Tensor]) -> Tensor:
         """(w, n, C'') from one (N, C, H, W) map a level and the (n_i, 16) curves of every image; n > 0 in all."""
@@ -124,6 +128,25 @@ class RecognizerBranch(nn.Module):
         """
         decoded: Decoded = self.decoder(self.encode(features, beziers), targets, teacher)
         return decoded
+
+    def loss(
+        self, features: Sequence[Tensor], beziers: Sequence[Tensor], classes: Tensor, teacher: Tensor | None = None
+    ) -> Tensor:
+        """:func:`~fasttcm.projects.abcnet.loss.recognition_loss` of n regions; n may be 0.
+
+        Args:
+            features: as in :meth:`forward`.
+            beziers: likewise.
+            classes: (n, max_length) int64 true classes.
+            teacher: as in :meth:`forward`.
+        """
+        end = self.decoder.end
+        if len(classes) == 0:
+            steps, width = self.decoder.max_length, self.decoder.classifier.out_features
+            nothing = features[0].new_zeros(0, steps, width, dtype=torch.float32)
+            return self.idle(features) + recognition_loss(nothing, classes, end=end)
+        decoded = self(features, beziers, classes, teacher)
+        return recognition_loss(decoded.log_probs, classes, end=end, pad_weight=self.pad_loss_weight)
 
     def read(self, features: Sequence[Tensor], beziers: Sequence[Tensor]) -> Reading:
         """The most likely characters of every region; n may be 0."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fasttcm.structures import TextTargets
 
-__all__ = ["Regions", "add_predicted", "legible", "nearest_curve"]
+__all__ = ["Regions", "add_predicted", "jitter_curves", "legible", "nearest_curve"]
 
 
 @dataclass
@@ -59,3 +59,36 @@ def add_predicted(regions: Regions, curves: Tensor, targets: TextTargets) -> Reg
         torch.cat([regions.beziers, curves[kept].to(regions.beziers.dtype)]),
         torch.cat([regions.classes, regions.classes[row[nearest[kept]]]]),
     )
+
+
+def jitter_curves(curves: Tensor, strength: float) -> Tensor:
+    """Curves as a detector would find them: shifted, stretched, and each control point a little off.
+
+    Args:
+        curves: (n, 16) annotated control points in input pixels.
+        strength: standard deviations in units of a text's height, all draws cut at two of them: ``strength`` for the
+            shift and for the growth of the height, twice that for the ends, half of it for single points.
+
+    Returns:
+        (n, 16) moved control points; ``curves`` when ``strength`` is 0.
+    """
+    if strength == 0 or len(curves) == 0:
+        return curves
+    points = curves.reshape(-1, 2, 4, 2)  # top left to right, bottom right to left
+    top, bottom = points[:, 0], points[:, 1].flip(1)
+    down = bottom - top  # (n, 4, 2) across the text
+    height = down.norm(dim=2).mean(1)[:, None, None]
+    along = top[:, 3:] + bottom[:, 3:] - top[:, :1] - bottom[:, :1]
+    along = along / along.norm(dim=2, keepdim=True).clamp(min=1e-6)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(len(curves), *shape, device=curves.device, dtype=curves.dtype).clamp(-2, 2) * strength
+
+    shift, grow_top, grow_bottom, start, end = draw(1, 2), draw(1, 1), draw(1, 1), 2 * draw(1, 1), 2 * draw(1, 1)
+    place = torch.linspace(0, 1, 4, device=curves.device, dtype=curves.dtype)[:, None]
+    ends = along * height * (start * (1 - place) + end * place)
+    sides = [
+        side + height * (shift + 0.5 * draw(4, 2)) + ends + grow * down
+        for side, grow in ((top, -grow_top), (bottom, grow_bottom))
+    ]
+    return torch.stack([sides[0], sides[1].flip(1)], 1).reshape(-1, 16)
