@@ -1,6 +1,6 @@
 """FastTCM: CLIP as the backbone of a scene-text spotter, in plain PyTorch.
 
-``from fasttcm import Spotter; Spotter.from_checkpoint(path)(image)`` reads the words of one picture.
+``from fasttcm import Spotter; Spotter()(image)`` reads the words of one picture.
 """
 
 from typing import Any

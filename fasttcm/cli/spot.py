@@ -15,6 +15,7 @@ from fasttcm.errors import ConfigError, ImageError
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """examples:
+  fasttcm spot photo.jpg
   fasttcm spot photo.jpg --weights output/demo/train/model_final.safetensors --output out/
   fasttcm spot folder/ 'more/*.png' --weights model.safetensors --output out/ --device cuda --batch-size 8
 """
@@ -26,7 +27,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "spot", help="find and read the words of pictures", description=__doc__, epilog=EXAMPLES
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders or patterns such as 'scans/*.jpg'")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint of a trained model")
+    parser.add_argument(
+        "--weights",
+        default="compact",
+        metavar="FILE",
+        help="checkpoint of a trained model (default: the small one that comes with the package)",
+    )
     parser.add_argument("--output", default="output/spot", metavar="DIR", help="results go here (default output/spot)")
     parser.add_argument("--confidence", type=float, metavar="T", help="lowest score of a word, 0 to 1")
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures run together (default 1)")
@@ -51,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.batch_size < 1:
         raise ConfigError(f"--batch-size must be at least 1, got {options.batch_size}")
     files = find_images(options.images)
-    spotter = Spotter.from_checkpoint(
+    spotter = Spotter(
         options.weights, device=options.device, confidence=options.confidence, overrides=options.overrides
     )
     folder = Path(options.output)

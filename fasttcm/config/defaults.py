@@ -90,6 +90,7 @@ def _model() -> CfgNode:
     node.TCM.LANGUAGE_PROMPT = True  # language prompt generator
     node.TCM.TEXT_REFINEMENT = True  # context decoder
     node.TCM.VISUAL_PROMPT = True  # visual prompt generator
+    node.TCM.TEXT_TOWER = True  # False: the texts are a constant of the checkpoint (fasttcm convert --freeze-text)
     node.TCM.TEMPERATURE = 0.07
     node.TCM.LOGIT_SCALE = False
     node.TCM.MATCHED_LEVEL = "res5"  # the level that gets the matching map as extra channels

@@ -114,6 +114,8 @@ def _spotter_matched(cfg: CfgNode, bottom_up: Backbone, *, weights: bool) -> Spo
     """The spotter form of TCM or FastTCM on a level of ``bottom_up``, from ``MODEL.{CLIP,TCM}``."""
     tcm = cfg.MODEL.TCM
     options = bottom_up_options(cfg, cfg.MODEL.BACKBONE.NAME, weights=weights)
+    if not options.pop("text_tower"):
+        raise ConfigError("MODEL.TCM.SPOTTER_LEVEL needs the text tower; set MODEL.TCM.TEXT_TOWER True")
     for image_side in ("freeze_at", "frozen_batch_norm", "input_resolution", "matched_level"):
         del options[image_side]
     return build_spotter_matched(
@@ -188,6 +190,7 @@ def _tcm_options(tcm: CfgNode) -> dict[str, object]:
         "temperature": tcm.TEMPERATURE,
         "logit_scale": tcm.LOGIT_SCALE,
         "matched_level": tcm.MATCHED_LEVEL,
+        "text_tower": tcm.TEXT_TOWER,
     }
 
 

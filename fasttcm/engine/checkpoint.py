@@ -23,12 +23,15 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+import fasttcm
 from fasttcm import __version__
 from fasttcm.config import apply_overrides, config_from_yaml
 from fasttcm.engine.published import Published, read_published
 from fasttcm.errors import CheckpointError
 
 __all__ = [
+    "DEFAULT_MODEL",
+    "SHIPPED",
     "Checkpoint",
     "check_same_inputs",
     "load_weights",
@@ -41,6 +44,9 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 
 METADATA_KEY = "fasttcm"
+SHIPPED = {"compact": Path(fasttcm.__file__).parent / "models" / "compact.safetensors"}
+"""Models that come with the package: a word for ``MODEL.WEIGHTS`` and ``--weights`` -> file."""
+DEFAULT_MODEL = "compact"
 TRAVELLING_KEYS = (
     "MODEL.TEXT.CHARSET",
     "MODEL.TEXT.MAX_LENGTH",
@@ -106,9 +112,26 @@ def metadata(cfg: CfgNode, iteration: int) -> dict[str, str]:
     }
 
 
-def save_model(path: Path, model: nn.Module, cfg: CfgNode, iteration: int) -> None:
-    """Write a model for use as safetensors; raises CheckpointError when the disk is full."""
-    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+def save_model(path: Path, model: nn.Module, cfg: CfgNode, iteration: int, *, half: bool = False) -> None:
+    """Write a model for use as safetensors.
+
+    Args:
+        path: the file.
+        model: its state dict is written.
+        cfg: the configuration that rebuilds it.
+        iteration: optimiser steps done.
+        half: matrices and kernels as float16, half the size. Vectors stay: they are small, and a variance near zero
+            would vanish.
+
+    Raises:
+        CheckpointError: the disk is full.
+    """
+
+    def stored(value: Tensor) -> Tensor:
+        value = value.detach().cpu().contiguous()
+        return value.half() if half and value.is_floating_point() and value.ndim > 1 else value
+
+    weights = {key: stored(value) for key, value in model.state_dict().items()}
     content = metadata(cfg, iteration)
     write_atomically(path, lambda file: safetensors.torch.save_file(weights, str(file), metadata=content))
 
@@ -175,10 +198,13 @@ def _first_reason(error: Exception) -> str:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint: ours, of either kind (the averaged weights when there are any), or a published one.
 
+    Args:
+        path: a file, or a word of :data:`SHIPPED`.
+
     Raises:
         CheckpointError: missing, damaged, or of a format not recognised.
     """
-    path = Path(path)
+    path = SHIPPED.get(str(path), Path(path))
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = read_torch_file(path)

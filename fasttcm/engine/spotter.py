@@ -1,7 +1,7 @@
 """The Python API: pictures in, words out.
 
 from fasttcm import Spotter
-spotter = Spotter.from_checkpoint("output/demo/train/model_final.safetensors")
+spotter = Spotter()  # or Spotter("output/demo/train/model_final.safetensors")
 words = spotter("photo.jpg")
 print(words.texts, words.polygons)
 """
@@ -21,7 +21,7 @@ from fasttcm.config import apply_overrides
 from fasttcm.data.images import read_image
 from fasttcm.data.mapper import TestMapper
 from fasttcm.engine.build import build_model, build_test_mapper, resolve_device
-from fasttcm.engine.checkpoint import check_same_inputs, load_weights, read_checkpoint
+from fasttcm.engine.checkpoint import DEFAULT_MODEL, check_same_inputs, load_weights, read_checkpoint
 from fasttcm.errors import CheckpointError, ImageError
 from fasttcm.structures import TextPredictions
 
@@ -35,17 +35,46 @@ class Spotter:
     """Find and read the words of pictures.
 
     Args:
-        model: maps a list of samples to a list of :class:`TextPredictions` in eval mode.
+        checkpoint: ``*.safetensors`` or ``last.ckpt`` of a training, a file that AdelaiDet, DeepSolo, TESTR, mmocr or
+            TCM published, or a word of :data:`~fasttcm.engine.checkpoint.SHIPPED`. By default the small model that
+            comes with the package.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        confidence: lowest score of a word, in [0, 1]; ``None`` keeps the configuration's.
+        overrides: ``KEY VALUE`` pairs over the stored configuration, e.g. ``["INPUT.MIN_SIZE_TEST", "640"]``. A
+            published file does not hold every setting: those of the dataset are the head's defaults.
+
+    Attributes:
+        model: maps a list of samples to a list of :class:`TextPredictions`.
         config: the configuration it was built from.
         mapper: turns a decoded picture into a sample.
         device: where the model runs.
+
+    Raises:
+        CheckpointError: missing, damaged, without a configuration, or not fitting it.
+        ConfigError: an unknown device or override.
     """
 
-    def __init__(self, *, model: nn.Module, config: CfgNode, mapper: TestMapper, device: torch.device) -> None:
-        self.model = model.to(device).eval()
+    def __init__(
+        self,
+        checkpoint: str | Path = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        confidence: float | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        stored = read_checkpoint(checkpoint)
+        if stored.config is None:
+            raise CheckpointError(
+                f"checkpoint {str(checkpoint)!r} holds no configuration; it cannot be rebuilt from the file alone"
+            )
+        config = _override(stored.config, confidence, overrides)
+        check_same_inputs(stored.config, config, checkpoint, keys=stored.travelling, strict=config.MODEL.WEIGHTS_STRICT)
+        model = build_model(config, weights=False)
+        load_weights(model, stored.weights, checkpoint, strict=config.MODEL.WEIGHTS_STRICT)
         self.config = config
-        self.mapper = mapper
-        self.device = device
+        self.device = resolve_device(device)
+        self.model: nn.Module = model.to(self.device).eval()
+        self.mapper: TestMapper = build_test_mapper(config)
 
     @classmethod
     def from_checkpoint(
@@ -56,30 +85,8 @@ class Spotter:
         confidence: float | None = None,
         overrides: Sequence[str] = (),
     ) -> "Spotter":
-        """Rebuild a model from its checkpoint alone.
-
-        Args:
-            checkpoint: ``*.safetensors`` or ``last.ckpt`` of a training, or a file that AdelaiDet, DeepSolo, TESTR,
-                mmocr or TCM published.
-            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
-            confidence: lowest score of a word, in [0, 1]; ``None`` keeps the configuration's.
-            overrides: ``KEY VALUE`` pairs over the stored configuration, e.g. ``["INPUT.MIN_SIZE_TEST", "640"]``. A
-                published file does not hold every setting: those of the dataset are the head's defaults.
-
-        Raises:
-            CheckpointError: missing, damaged, without a configuration, or not fitting it.
-            ConfigError: an unknown device or override.
-        """
-        stored = read_checkpoint(checkpoint)
-        if stored.config is None:
-            raise CheckpointError(
-                f"checkpoint {str(checkpoint)!r} holds no configuration; it cannot be rebuilt from the file alone"
-            )
-        config = _override(stored.config, confidence, overrides)
-        check_same_inputs(stored.config, config, checkpoint, keys=stored.travelling, strict=config.MODEL.WEIGHTS_STRICT)
-        model = build_model(config, weights=False)
-        load_weights(model, stored.weights, checkpoint, strict=config.MODEL.WEIGHTS_STRICT)
-        return cls(model=model, config=config, mapper=build_test_mapper(config), device=resolve_device(device))
+        """The model of a file, by the name that other libraries give it; arguments and errors as above."""
+        return cls(checkpoint, device=device, confidence=confidence, overrides=overrides)
 
     def __call__(self, image: ImageLike) -> TextPredictions:
         """The words of one picture, in its own pixels (after EXIF orientation); raises ImageError for a bad file."""

@@ -158,7 +158,7 @@ class StaticText(nn.Module):
     def freeze(self) -> None:
         """Keep the texts as a constant of the state dict and drop tower, contexts, query and prompt generator.
 
-        The module is in eval mode afterwards and refuses to train. Cannot be undone.
+        What trains afterwards trains around the constant. Cannot be undone.
         """
         if self.is_frozen:
             return
@@ -169,13 +169,7 @@ class StaticText(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "StaticText":
-        """As in PyTorch, and the kept texts are dropped.
-
-        Raises:
-            ConfigError: the texts are frozen and ``mode`` is true.
-        """
-        if mode and self.is_frozen:
-            raise ConfigError("this model's texts are frozen (no text tower), it can only be used in eval mode")
+        """As in PyTorch, and the kept texts are dropped; frozen ones stay."""
         self.reset_cache()
         return super().train(mode)
 

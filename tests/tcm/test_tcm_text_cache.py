@@ -143,8 +143,8 @@ def test_frozen_texts_replace_the_tower(fast, tiny_features, sizes):
     ]
     assert fast.state_dict()["text.frozen_text"].shape == (1, 1, sizes.embed_dim)
     torch.testing.assert_close(fast(*tiny_features()).score, expected.score)
-    with pytest.raises(ConfigError, match="frozen"):
-        fast.train()
+    assert fast.train().text.training  # what is around the constant may train
+    torch.testing.assert_close(fast(*tiny_features()).score, expected.score)
     fast.double().float()
     fast.eval()
     torch.testing.assert_close(fast(*tiny_features()).score, expected.score)

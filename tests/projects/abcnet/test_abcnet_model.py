@@ -11,6 +11,7 @@ from fasttcm.errors import DataError
 from fasttcm.layers.backbone import Backbone, BackboneOutput, FeatureShape
 from fasttcm.layers.bezier_align import BezierPooler
 from fasttcm.layers.image_batch import ImageBatcher
+from fasttcm.projects.abcnet.ctc_reader import CtcReader
 from fasttcm.projects.abcnet.decoder import AttentionDecoder
 from fasttcm.projects.abcnet.head import BezierFCOSHead
 from fasttcm.projects.abcnet.model import ABCNet
@@ -285,12 +286,15 @@ def test_module_defaults_are_the_configuration_defaults():
                 "canonical_level": "CANONICAL_LEVEL",
             },
         ),
+        (RecognizerBranch, {"pad_loss_weight": "PAD_LOSS_WEIGHT"}),
+        (CtcReader, {"max_regions": "READER_MAX_REGIONS"}),
         (AttentionDecoder, {"dropout": "RECOGNIZER_DROPOUT", "teacher_forcing": "TEACHER_FORCING"}),
         (
             ABCNet,
             {
                 "rec_loss_weight": "REC_LOSS_WEIGHT",
-                "pad_loss_weight": "PAD_LOSS_WEIGHT",
+                "curve_jitter": "CURVE_JITTER",
+                "trained": "TRAIN",
                 "head_levels": "HEAD_LEVELS",
                 "pooler_levels": "POOLER_LEVELS",
             },
