@@ -38,14 +38,13 @@ class RandomWindow:
         height, width = image.shape[:2]
         side = self.size / scale
         boxes = targets.boxes.double().numpy()
-        corner = np.empty(2)
-        for axis, length in enumerate((width, height)):
-            low, high = sorted((-side / 4, length - 0.75 * side))
-            if len(boxes):
-                chosen = boxes[int(rng.integers(len(boxes)))] if axis == 0 else chosen
-                centre = (chosen[axis] + chosen[axis + 2]) / 2
-                low, high = max(low, centre - side), min(high, centre)
-            corner[axis] = rng.uniform(min(low, high), max(low, high))
+        limits = np.asarray([[-side / 4] * 2, [width - 0.75 * side, height - 0.75 * side]])
+        low, high = limits.min(0), limits.max(0)
+        if len(boxes):
+            chosen = boxes[int(rng.integers(len(boxes)))]
+            centre = (chosen[:2] + chosen[2:]) / 2
+            low, high = np.maximum(low, centre - side), np.minimum(high, centre)
+        corner = rng.uniform(np.minimum(low, high), np.maximum(low, high))
         x0, y0 = np.maximum(np.floor(corner).astype(int), 0)
         x1, y1 = np.minimum(np.ceil(corner + side).astype(int), (width, height))
         piece = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]

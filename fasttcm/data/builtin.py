@@ -34,6 +34,7 @@ class BuiltinDataset:
         places: where else it may be; the first that exists counts.
         protocol: evaluation protocol where no card says it.
         source: the publisher's page, where it is not the recipe's.
+        command: what makes it where nobody publishes it; the folder follows.
     """
 
     recipe: str
@@ -41,6 +42,7 @@ class BuiltinDataset:
     places: tuple[Place, ...] = ()
     protocol: str = "custom"
     source: str = ""
+    command: str = ""
 
 
 PREPARED: dict[str, tuple[str, ...]] = {
@@ -104,7 +106,14 @@ def _textocr(number: int) -> BuiltinDataset:
     return BuiltinDataset("adelaidet", f"textocr_{number}/train", places, "totaltext", DEEPSOLO)
 
 
+COMPACT_VALIDATION = (
+    "fasttcm synth -n 500 --seed 2026 --preset photo --split validation --fonts /usr/share/fonts "
+    "--vocabulary /usr/share/dict/american-english"
+)
+"""The pictures that the shipped model is scored on (docs/compact.md), after the packages of docs/synthetic.md."""
+
 _DATASETS: dict[str, BuiltinDataset] = {
+    "compact_validation": BuiltinDataset("", "compact_validation", (), "totaltext", command=COMPACT_VALIDATION),
     "totaltext_train": BuiltinDataset(
         "totaltext", "totaltext/train", _variants("totaltext/train", "totaltext/train_images"), "totaltext"
     ),

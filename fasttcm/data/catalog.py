@@ -257,6 +257,8 @@ def _how_to_get(name: str, dataset: BuiltinDataset, base: Path) -> str:
     """One line about a published dataset that is not there."""
     from fasttcm.data.prepare.recipes import RECIPES  # all readers, which nothing else here needs
 
+    if dataset.command:
+        return f"dataset {name}: not at {base / dataset.folder} yet; make it: {dataset.command} {base / dataset.folder}"
     recipe = RECIPES[dataset.recipe]
     destination = base / dataset.folder.partition("/")[0]  # its splits are prepared together
     elsewhere = f", nor at {base / dataset.places[0].annotation_file}" if dataset.places else ""

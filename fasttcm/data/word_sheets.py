@@ -130,7 +130,7 @@ class SheetWriter:
         self._waiting = left
 
     def _note(self, piece: WordPiece, x: int, y: int) -> None:
-        points = piece.bezier.reshape(8, 2) + [x, y]
+        points = piece.bezier.reshape(8, 2) + np.asarray([x, y])
         outline = sample_sides(points.reshape(16))
         (x0, y0), (x1, y1) = outline.min(0).tolist(), outline.max(0).tolist()
         self._words.append(

@@ -23,7 +23,7 @@ class ImagePyramid(nn.Module):
         self.strides = tuple(2**level for level in range(num_levels))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H / s, W / s) for every stride s, finest first, from images (B, 3, H, W); H, W multiples of the last."""
+        """(B, 3, H / s, W / s) for every stride s, finest first; images (B, 3, H, W), sides multiples of the last."""
         levels = [images]
         for _ in self.strides[1:]:
             levels.append(F.avg_pool2d(levels[-1], 2))

@@ -179,6 +179,7 @@ def _ctc_reader(cfg: CfgNode, shapes: list[FeatureShape], charset: Charset) -> C
         blank=charset.end,
         max_length=cfg.MODEL.TEXT.MAX_LENGTH,
         max_regions=options.READER_MAX_REGIONS,
+        guide_weight=options.READER_GUIDE_WEIGHT,
     )
 
 

@@ -10,9 +10,9 @@ from fasttcm.charset import Charset, TextEncoder, TooLong
 from fasttcm.errors import ConfigError, DataError
 from fasttcm.layers.backbone import Backbone
 from fasttcm.layers.image_batch import ImageBatcher
-from fasttcm.projects.abcnet.head import BezierFCOSHead
 from fasttcm.layers.image_pyramid import ImagePyramid
 from fasttcm.projects.abcnet.ctc_reader import CtcReader
+from fasttcm.projects.abcnet.head import BezierFCOSHead
 from fasttcm.projects.abcnet.loss import DetectionLoss
 from fasttcm.projects.abcnet.postprocess import to_predictions
 from fasttcm.projects.abcnet.proposals import Proposals, ProposalSelector

@@ -55,9 +55,7 @@ def test_pictures_without_words_and_smaller_than_the_window():
 
 
 def test_the_same_generator_gives_the_same_window():
-    first, second = (
-        RandomWindow(size=32)(picture(), targets("a"), np.random.default_rng(5))[0] for _ in range(2)
-    )
+    first, second = (RandomWindow(size=32)(picture(), targets("a"), np.random.default_rng(5))[0] for _ in range(2))
     assert np.array_equal(first, second)
 
 

@@ -30,6 +30,7 @@ def abcnet() -> CfgNode:
     node.READER = "attention"  # or ctc: a small CRNN
     node.READER_WIDTHS = [32, 64, 128, 192]  # ctc: channels of its stages; RECOGNIZER_CHANNELS: of the LSTM each way
     node.READER_MAX_REGIONS = 0  # ctc: most texts of a batch that train; 0: all
+    node.READER_GUIDE_WEIGHT = 0.0  # ctc: of a loss that names every column as if characters were equally wide
     node.CURVE_JITTER = 0.0  # text heights; noise on the annotated curves that the recogniser trains on
     node.TRAIN = "all"  # detection or recognition: the other part is frozen and not run
     node.RECOGNIZER_CHANNELS = 256

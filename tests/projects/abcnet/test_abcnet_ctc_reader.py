@@ -10,13 +10,14 @@ from fasttcm.engine.build import build_model
 from fasttcm.errors import ConfigError
 from fasttcm.layers.bezier_align import BezierPooler
 from fasttcm.layers.image_pyramid import ImagePyramid
-from fasttcm.projects.abcnet.ctc_reader import ColumnEncoder, CtcReader, read_columns
+from fasttcm.projects.abcnet.ctc_reader import ColumnEncoder, CtcReader, even_alignment, read_columns
 from fasttcm.projects.abcnet.regions import jitter_curves
 
 BLANK, CLASSES = 4, 5
 COMPACT = {
     "MODEL__ABCNET__READER": "ctc",
     "MODEL__ABCNET__READER_WIDTHS": [4, 4, 8, 8],
+    "MODEL__ABCNET__READER_GUIDE_WEIGHT": 0.5,
     "MODEL__ABCNET__POOLER_LEVELS": ["image", "image2"],
     "MODEL__ABCNET__POOLER_RESOLUTION": [16, 64],
     "MODEL__ABCNET__CANONICAL_LEVEL": 1,
@@ -55,8 +56,26 @@ def test_long_readings_are_cut():
 
 
 def test_columns_are_a_quarter_of_the_width():
-    encoded = ColumnEncoder(in_channels=3, height=16, widths=(4, 4, 8, 8), hidden=8)(torch.randn(2, 3, 16, 64))
-    assert encoded.shape == (2, 16, 16)
+    encoder = ColumnEncoder(in_channels=3, height=16, widths=(4, 4, 8, 8), hidden=5)
+    columns, encoded = encoder(torch.randn(2, 3, 16, 64))
+    assert columns.shape == (2, 16, 8) and encoded.shape == (2, 16, 10)
+
+
+def test_columns_are_shared_evenly():
+    classes = torch.tensor([[7, 8, 9, 4], [5, 4, 4, 4], [4, 4, 4, 4]])
+    aligned = even_alignment(classes, torch.tensor([3, 1, 0]), 6)
+    assert aligned.tolist() == [[7, 7, 8, 8, 9, 9], [5] * 6, [4] * 6]
+
+
+def test_the_guide_adds_its_share():
+    plain, guided = reader(), reader(guide_weight=0.5)
+    guided.load_state_dict(plain.state_dict(), strict=False)
+    torch.nn.init.zeros_(guided.guide.weight)
+    torch.nn.init.zeros_(guided.guide.bias)
+    features = ImagePyramid(num_levels=2)(torch.randn(1, 3, 64, 64))
+    arguments = (features, [targets("a").beziers], torch.tensor([[0, 4, 4, 4, 4, 4]]))
+    expected = plain.eval().loss(*arguments) + 0.5 * math.log(CLASSES)
+    torch.testing.assert_close(guided.eval().loss(*arguments), expected)
 
 
 @pytest.mark.parametrize("height", [0, 12])
@@ -68,7 +87,7 @@ def test_heights_that_do_not_halve_are_refused(height: int):
 def test_brightness_and_contrast_do_not_matter():
     encoder = ColumnEncoder(in_channels=3, height=16, widths=(4, 4, 8, 8), hidden=8).eval()
     regions = torch.randn(2, 3, 16, 64)
-    torch.testing.assert_close(encoder(0.5 * regions + 3), encoder(regions), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(encoder(0.5 * regions + 3)[1], encoder(regions)[1], atol=0.02, rtol=0.02)
 
 
 def test_loss_of_equal_scores_is_known():
