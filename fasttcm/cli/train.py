@@ -9,8 +9,8 @@ from fasttcm.errors import ConfigError
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """examples:
-  fasttcm train --config-file configs/demo/fasttcm_abcnet.yaml --device cpu
-  fasttcm train --config-file configs/demo/fasttcm_abcnet.yaml --resume
+  fasttcm train --config-file configs/compact/finetune.yaml DATASETS.TRAIN datasets/mine OUTPUT_DIR output/mine
+  fasttcm train --config-file configs/abcnet/totaltext/fasttcm_cr50.yaml --resume
   fasttcm train --config-file my.yaml --num-devices 4 SOLVER.IMS_PER_BATCH 16
 """
 
