@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from fasttcm import Spotter
+from fasttcm.engine.checkpoint import SHIPPED
 from fasttcm.errors import CheckpointError, ConfigError, ImageError
 
 
@@ -77,3 +78,23 @@ def test_mistakes_have_one_line(tiny_weights: Path, tmp_path: Path) -> None:
         Spotter.from_checkpoint(tiny_weights, device="cpu", overrides=["MODEL.FPN.OUT_CHANNELS", "24"])
     with pytest.raises(ConfigError, match=r"did you mean INPUT\.MIN_SIZE_TEST"):
         Spotter.from_checkpoint(tiny_weights, device="cpu", overrides=["INPUT.MIN_SIZE_TST", "24"])
+
+
+def test_the_shipped_model_is_small_and_needs_no_text_tower() -> None:
+    file = SHIPPED["compact"]
+    assert file.stat().st_size < 24e6
+    spotter = Spotter(device="cpu")
+    weights = spotter.model.state_dict()
+    assert sum(value.numel() for value in weights.values()) < 12e6
+    assert not any("text.encoder" in name for name in weights)
+    assert spotter.config.MODEL.TEXT.CHARSET == "ascii"
+
+
+def test_the_shipped_model_reads_a_plain_sign() -> None:
+    picture = Image.new("RGB", (480, 320), (250, 250, 245))
+    pen = ImageDraw.Draw(picture)
+    pen.text((110, 90), "HOTEL", font=ImageFont.load_default(72), fill=(20, 30, 90))
+    words = Spotter(device="cpu")(picture)
+    assert "hotel" in [text.lower() for text in words.texts]
+    x0, y0, x1, y1 = words.boxes[[text.lower() for text in words.texts].index("hotel")].tolist()
+    assert x0 < 130 and x1 > 300 and 70 < y0 < 130 and 130 < y1 < 200
