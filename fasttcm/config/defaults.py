@@ -20,6 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.TCM.LOSS": ("dice", "balanced_bce", "ohem_dice"),
     "MODEL.TEXT.CHARSET": ("ascii", "lower36"),
     "MODEL.TEXT.TOO_LONG": ("cut", "refuse"),
+    "MODEL.ABCNET.ANSWER_REGION": ("center", "stripe"),
     "MODEL.ABCNET.READER": ("attention", "ctc"),
     "MODEL.ABCNET.TRAIN": ("all", "detection", "recognition"),
     "MODEL.DBNET.FORM": ("quad", "poly"),

@@ -79,6 +79,7 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
             num_classes=head.num_classes,
             sizes_of_interest=options.SIZES_OF_INTEREST,
             radius=options.CENTER_RADIUS,
+            region=options.ANSWER_REGION,
             ignore_regions=options.IGNORE_REGIONS,
         ),
         criterion=DetectionLoss(focal_alpha=options.FOCAL_ALPHA, focal_gamma=options.FOCAL_GAMMA),

@@ -12,7 +12,8 @@ def abcnet() -> CfgNode:
     node.SIZES_OF_INTEREST = [64, 128, 256, 512]  # pixels
     node.HEAD_CHANNELS = 0  # 0: the pyramid's
     node.NUM_CONVS = 4
-    node.CENTER_RADIUS = 1.5  # strides
+    node.ANSWER_REGION = "center"  # or stripe: the locations along the middle of a text, not the square at its centre
+    node.CENTER_RADIUS = 1.5  # strides; of that square
     node.PRIOR_PROB = 0.01
     node.FOCAL_ALPHA = 0.25
     node.FOCAL_GAMMA = 2.0

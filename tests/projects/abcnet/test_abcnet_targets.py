@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from fasttcm.errors import ConfigError
 from fasttcm.projects.abcnet.head import compute_locations
 from fasttcm.projects.abcnet.targets import TargetAssigner, assign_image, ctrness_target
 from fasttcm.structures import TextTargets
@@ -120,3 +121,44 @@ def test_centreness_by_hand():
     reg = torch.tensor([[2.0, 3, 2, 3], [1, 2, 4, 8]])
     torch.testing.assert_close(ctrness_target(reg), torch.tensor([1.0, 0.25]))
     assert ctrness_target(torch.zeros(0, 4)).shape == (0,)
+
+
+def stripe(points: list[tuple[float, float]], stride: float, targets: TextTargets, limits=ANY_SIZE):
+    m = len(points)
+    limit = torch.tensor([limits]).expand(m, 2)
+    return assign_image(
+        torch.tensor(points).float(), torch.full((m,), stride), limit, targets, num_classes=1, radius=1.5, region="stripe"
+    )
+
+
+def test_the_stripe_runs_along_the_whole_text():
+    # 100 x 20 pixels: the stripe is 6 pixels to either side of y = 20, from end to end.
+    word = boxes((10, 10, 110, 30))
+    on = stripe([(12, 20), (60, 20), (108, 20), (60, 15), (60, 25)], 4.0, word)
+    off = stripe([(8, 20), (60, 13), (60, 27), (112, 20)], 4.0, word)
+    assert on.labels.tolist() == [0] * 5 and off.labels.tolist() == [1] * 4
+    torch.testing.assert_close(on.reg[0], torch.tensor([2.0, 10, 98, 10]) / 4)
+
+
+def test_the_stripe_of_a_tiny_text_is_as_wide_as_a_cell():
+    assert stripe([(20, 11.9), (20, 10.1)], 4.0, boxes((10, 10, 40, 12))).labels.tolist() == [0, 0]
+
+
+def test_the_stripe_of_a_slanted_text_leaves_the_corners_of_its_box():
+    word = boxes((0, 0, 90, 90))
+    along = torch.arange(4) * 30.0
+    top = torch.stack([along + 4, along - 4], 1)
+    word.beziers = torch.cat([top, (top + torch.tensor([-8.0, 8])).flip(0)]).reshape(1, 16)
+    assert stripe([(45, 45), (45.5, 44), (70, 20), (20, 70)], 4.0, word).labels.tolist() == [0, 0, 1, 1]
+
+
+def test_a_text_has_one_level_for_the_whole_stripe():
+    word = boxes((0, 0, 128, 20))  # half of its longer side is 64
+    points = [(2, 10), (64, 10), (126, 10)]
+    assert stripe(points, 4.0, word, limits=(-1.0, 64.0)).labels.tolist() == [0] * 3
+    assert stripe(points, 4.0, word, limits=(64.0, 128.0)).labels.tolist() == [1] * 3
+
+
+def test_regions_have_names():
+    with pytest.raises(ConfigError, match="center or stripe"):
+        TargetAssigner(region="middle")
