@@ -56,10 +56,10 @@ def test_start_look_and_stop_with_ctrl_c(tiny_weights: Path) -> None:
         try:
             line = process.stdout.readline()
             assert line.startswith("open http://127.0.0.1:")
-            with urllib.request.urlopen(line.split()[1], timeout=30) as answer:
+            with urllib.request.urlopen(line.split()[1], timeout=120) as answer:
                 assert b"Drop a picture here" in answer.read()
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
         assert process.stdout.read() == process.stderr.read() == ""
