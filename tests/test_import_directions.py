@@ -26,7 +26,8 @@ ALLOWED = {
     "config": {"errors"},
     "engine": MODELS | {"data", "evaluation", "drawing", "projects", "config"},
     "d2": MODELS | {"data", "evaluation", "projects", "config", "engine"},
-    "cli": MODELS | {"data", "evaluation", "drawing", "config", "engine"},
+    "web": BASICS | {"data", "drawing", "engine"},
+    "cli": MODELS | {"data", "evaluation", "drawing", "config", "engine", "web"},
     "__main__": {"cli"},
     "__init__": {"engine"},
 }

@@ -53,6 +53,8 @@ def test_projects_import_from_a_wheel(tmp_path: Path) -> None:
     expected |= {f"fasttcm/projects/{f.relative_to(ROOT / 'projects')}" for f in (ROOT / "projects").rglob("*.py")}
     assert packaged == expected
     assert {"fasttcm/models/compact.safetensors", "fasttcm/data/synth/words.txt", "fasttcm/py.typed"} <= set(names)
+    static = {str(f.relative_to(ROOT)) for f in (ROOT / "fasttcm/web/static").iterdir()}
+    assert len(static) == 3 and static <= set(names)
     assert run(tmp_path / "site", tmp_path) == tmp_path / "site" / "fasttcm" / "projects" / "abcnet" / "build.py"
 
 

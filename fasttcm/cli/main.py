@@ -14,7 +14,7 @@ from fasttcm.errors import FastTCMError
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = ("spot", "train", "eval", "score", "synth", "sheets", "prepare", "check", "show", "convert")
+COMMANDS = ("spot", "web", "train", "eval", "score", "synth", "sheets", "prepare", "check", "show", "convert")
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fasttcm.config import load_config
 
-__all__ = ["add_config_options", "add_device_option", "config_from", "wide_console"]
+__all__ = ["add_config_options", "add_device_option", "add_weights_option", "config_from", "wide_console"]
 
 FILE_WIDTH = 120
 """Columns when the output goes to a file or pipe, so that no table is squeezed."""
@@ -26,6 +26,16 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda or cuda:N")
+
+
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
+    """``--weights``."""
+    parser.add_argument(
+        "--weights",
+        default="compact",
+        metavar="FILE",
+        help="checkpoint of a trained model (default: the small one that comes with the package)",
+    )
 
 
 def wide_console() -> Console:

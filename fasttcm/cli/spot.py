@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import track
 
-from fasttcm.cli.options import add_device_option, wide_console
+from fasttcm.cli.options import add_device_option, add_weights_option, wide_console
 from fasttcm.errors import ConfigError, ImageError
 
 __all__ = ["add_parser", "run"]
@@ -27,12 +27,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "spot", help="find and read the words of pictures", description=__doc__, epilog=EXAMPLES
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders or patterns such as 'scans/*.jpg'")
-    parser.add_argument(
-        "--weights",
-        default="compact",
-        metavar="FILE",
-        help="checkpoint of a trained model (default: the small one that comes with the package)",
-    )
+    add_weights_option(parser)
     parser.add_argument("--output", default="output/spot", metavar="DIR", help="results go here (default output/spot)")
     parser.add_argument("--confidence", type=float, metavar="T", help="lowest score of a word, 0 to 1")
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures run together (default 1)")

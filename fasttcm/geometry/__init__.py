@@ -26,6 +26,7 @@ from fasttcm.geometry.polygons import (
 )
 from fasttcm.geometry.polyiou import boxes_overlap, outline_boxes, polyiou, polyiou_matrix, signed_areas
 from fasttcm.geometry.reading_order import order_text_polygon, split_sides
+from fasttcm.geometry.text_lines import text_lines
 
 __all__ = [
     "bernstein_basis",
@@ -50,4 +51,5 @@ __all__ = [
     "shrink_polygon",
     "signed_areas",
     "split_sides",
+    "text_lines",
 ]

@@ -127,7 +127,13 @@ def stripe(points: list[tuple[float, float]], stride: float, targets: TextTarget
     m = len(points)
     limit = torch.tensor([limits]).expand(m, 2)
     return assign_image(
-        torch.tensor(points).float(), torch.full((m,), stride), limit, targets, num_classes=1, radius=1.5, region="stripe"
+        torch.tensor(points).float(),
+        torch.full((m,), stride),
+        limit,
+        targets,
+        num_classes=1,
+        radius=1.5,
+        region="stripe",
     )
 
 
