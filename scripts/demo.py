@@ -2,7 +2,7 @@
 
 Synthetic pictures of another kind than the model knows, its scores on some of them, a few hundred iterations on the
 others, and the scores again. Each step is a ``fasttcm`` command that is printed before it runs, so the demo doubles as
-a tour. The result is OUTPUT/index.html, readable without a server. A demo that was interrupted goes on where it stopped.
+a tour. The result is OUTPUT/index.html, readable without a server. An interrupted demo goes on where it stopped.
 """
 
 import argparse
@@ -90,8 +90,8 @@ def page(out: Path, *, minutes: float) -> None:
         title="The FastTCM text spotter that comes with the package, fine-tuned",
         lead=[
             "CLIP's ResNet in miniature with FastTCM's visual prompt, similarity matching and matching map, and an "
-            "ABCNet head that finds curved words and reads them from their pixels. It was trained on synthetic pictures "
-            "of one kind; these are of another.",
+            "ABCNet head that finds curved words and reads them from their pixels. It was trained on synthetic "
+            "pictures of one kind; these are of another.",
             f"{iterations} iterations on {TRAIN_IMAGES} pictures; scored before and after on {len(truth['images'])} "
             f"others. This demo took {minutes:.0f} minutes.",
         ],
