@@ -92,9 +92,7 @@ class ImageNetResNet(Backbone):
 
     def output_shape(self) -> dict[str, FeatureShape]:
         """Channels and stride of ``res2`` .. ``res5``."""
-        return {
-            level: FeatureShape(self.width * 2**i * self.expansion, 4 * 2**i) for i, level in enumerate(_STAGES)
-        }
+        return {level: FeatureShape(self.width * 2**i * self.expansion, 4 * 2**i) for i, level in enumerate(_STAGES)}
 
     def train(self, mode: bool = True) -> "ImageNetResNet":
         """As in PyTorch, but frozen parts stay in eval mode."""
