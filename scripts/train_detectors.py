@@ -5,7 +5,7 @@
     python scripts/train_detectors.py --only-report                    # of the runs there are
 
 Each step is a ``fasttcm`` command that is printed before it runs, with ``configs/demo/<detector>_<backbone>.yaml``. A
-run that was interrupted goes on where it stopped, one that is done is not repeated. The result is OUTPUT/table.md (hmean
+run that was interrupted goes on where it stopped, one that is done is not repeated. The result: OUTPUT/table.md (hmean
 of detection by iterations, on pictures that were not trained on) and OUTPUT/curves.png.
 """
 

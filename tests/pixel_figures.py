@@ -11,6 +11,9 @@ from fasttcm.structures import TextTargets
 
 MAP_TOLERANCE = 1e-4
 END_TO_END_TOLERANCE = 1e-3
+GRADIENT_TOLERANCE = 5e-3
+"""Of gradients end to end: an activation within rounding of zero passes its gradient on one processor and not on
+another, which moves a filter of the stem by 2.7e-3 (our float32 and float64 agree to 1e-4 there)."""
 LOSS_TOLERANCE = 1e-4  # relative
 LEAST_IOU = 0.999
 SCORE_TOLERANCE = 1e-5
@@ -41,7 +44,7 @@ def assert_gradients(figures: Figures, parameters: Mapping[str, torch.Tensor], r
     """Every gradient stored under ``grad.<published name>``, of the parameter that ``rename`` makes of that name."""
     names = {key.removeprefix("grad.").removesuffix(".sample") for key in figures if key.startswith("grad.")}
     for name in (n for n in names if not n.endswith((".shape", ".step", ".stats"))):
-        assert_close(figures, f"grad.{name}", parameters[rename(name)].grad, END_TO_END_TOLERANCE)
+        assert_close(figures, f"grad.{name}", parameters[rename(name)].grad, GRADIENT_TOLERANCE)
 
 
 def assert_close(figures: Figures, name: str, actual: torch.Tensor, tolerance: float = MAP_TOLERANCE) -> None:
