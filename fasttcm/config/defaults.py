@@ -54,6 +54,7 @@ def _model() -> CfgNode:
     node.RESNET = CfgNode()  # imagenet_r50
     node.RESNET.WEIGHTS = ""  # torchvision state-dict file, or the word "random"
     node.RESNET.DEPTH = 50
+    node.RESNET.WIDTH = 64  # channels of the stem; narrower trunks are for small trials
     node.RESNET.STRIDE_IN_1X1 = False  # True: stride in the 1x1 convolution (MSRA weights, AdelaiDet)
     node.RESNET.DEFORMABLE_STAGES = []  # [res3, res4, res5]: modulated deformable 3x3 convolutions (DBNet)
 

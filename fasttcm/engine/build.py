@@ -154,6 +154,7 @@ def bottom_up_options(cfg: CfgNode, name: str, *, weights: bool = True) -> dict[
             "depth": model.RESNET.DEPTH,
             "stride_in_1x1": model.RESNET.STRIDE_IN_1X1,
             "deformable_stages": model.RESNET.DEFORMABLE_STAGES,
+            "width": model.RESNET.WIDTH,
         }
     options["sizes"] = _clip_sizes(model.CLIP)
     return options | _tcm_options(model.TCM) if name in MATCHED_BACKBONES else options

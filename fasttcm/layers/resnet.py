@@ -46,6 +46,7 @@ class ImageNetResNet(Backbone):
             5 everything. Frozen parts get no gradient and their normalisations stay in eval mode.
         deformable_stages: levels whose bottlenecks have a modulated deformable 3x3 convolution (DCNv2; published
             DBNets: ``res3``, ``res4``, ``res5``). Only for depth 50 and more.
+        width: channels of the stem; every stage is as wide in proportion. Only 64 fits published weights.
 
     Raises:
         ConfigError: an argument outside its range.
@@ -59,12 +60,18 @@ class ImageNetResNet(Backbone):
         frozen_batch_norm: bool = True,
         freeze_at: int = 2,
         deformable_stages: Sequence[str] = (),
+        width: int = _STEM_CHANNELS,
     ) -> None:
         super().__init__()
         if depth not in _ARCHITECTURES:
             raise ConfigError(f"unknown ResNet depth {depth}; known: {', '.join(map(str, _ARCHITECTURES))}")
+        if width < 1:
+            raise ConfigError(f"the width of a ResNet must be at least 1 channel, got {width}")
         block, blocks = _ARCHITECTURES[depth]
         whole = ResNet(block, blocks)
+        if width != _STEM_CHANNELS:
+            _rebuild(whole, block, blocks, width)
+        self.width = width
         self.conv1, self.bn1, self.relu, self.maxpool = whole.conv1, whole.bn1, whole.relu, whole.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
         self.expansion = block.expansion
@@ -85,9 +92,7 @@ class ImageNetResNet(Backbone):
 
     def output_shape(self) -> dict[str, FeatureShape]:
         """Channels and stride of ``res2`` .. ``res5``."""
-        return {
-            level: FeatureShape(_STEM_CHANNELS * 2**i * self.expansion, 4 * 2**i) for i, level in enumerate(_STAGES)
-        }
+        return {level: FeatureShape(self.width * 2**i * self.expansion, 4 * 2**i) for i, level in enumerate(_STAGES)}
 
     def train(self, mode: bool = True) -> "ImageNetResNet":
         """As in PyTorch, but frozen parts stay in eval mode."""
@@ -132,6 +137,18 @@ class ImageNetResNet(Backbone):
                 block.conv2 = DeformableConv2d(  # type: ignore[assignment]
                     plain.in_channels, plain.out_channels, 3, stride=plain.stride[0], padding=1
                 )
+
+
+def _rebuild(whole: ResNet, block: type[BasicBlock | Bottleneck], blocks: list[int], width: int) -> None:
+    """Replace the convolutions of a ResNet by those of another width, initialised as torchvision does."""
+    whole.inplanes = width
+    whole.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+    whole.bn1 = nn.BatchNorm2d(width)
+    for i, (name, count) in enumerate(zip(_STAGES.values(), blocks, strict=True)):
+        setattr(whole, name, whole._make_layer(block, width * 2**i, count, stride=min(i, 1) + 1))
+    for module in whole.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def load_imagenet_weights(backbone: ImageNetResNet, path: str | os.PathLike[str]) -> None:

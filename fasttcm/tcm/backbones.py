@@ -38,6 +38,7 @@ def build_imagenet_r50(
     frozen_batch_norm: bool = True,
     freeze_at: int = 2,
     deformable_stages: Sequence[str] = (),
+    width: int = 64,
 ) -> ImageNetResNet:
     """An ImageNet ResNet, see :class:`ImageNetResNet`; ``weights`` is a local torchvision file or ``random``."""
     backbone = ImageNetResNet(
@@ -46,6 +47,7 @@ def build_imagenet_r50(
         frozen_batch_norm=frozen_batch_norm,
         freeze_at=freeze_at,
         deformable_stages=deformable_stages,
+        width=width,
     )
     if weights != RANDOM:
         load_imagenet_weights(backbone, weights)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,29 @@ def test_missing_and_left_over_weights_are_named(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING):
         Spotter.from_checkpoint(tmp_path / "odd.pth", device="cpu", overrides=["MODEL.WEIGHTS_STRICT", "False"])
     assert "recognizer.decoder.score.bias" in caplog.text and "roi_heads.extra.weight" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("file", "gone", "missing"),
+    [
+        ("dbnet_r50", "bbox_head.binarize.3.bias", "head.binarize.3.bias"),
+        ("pan_r50", "neck.reduce_conv_c2.0.bias", "neck.reduce_conv_c2.0.bias"),
+        ("fcenet_r50", "bbox_head.out_conv_reg.bias", "head.out_conv_reg.bias"),
+    ],
+)
+def test_detectors_in_the_layout_of_mmcv_name_what_they_lack(
+    file: str, gone: str, missing: str, tmp_path: Path
+) -> None:
+    state = {key: torch.zeros(shape) for key, shape in manifest("detectors", file).items() if key != gone}
+    content = {"meta": {"epoch": 1200, "iter": 9600, "CLASSES": ("text",)}, "state_dict": state, "optimizer": {}}
+    torch.save(content, tmp_path / "epoch_1200.pth")
+    with pytest.raises(CheckpointError, match=rf"epoch_1200\.pth.*missing: {re.escape(missing)}"):
+        Spotter.from_checkpoint(tmp_path / "epoch_1200.pth", device="cpu")
+    state[gone] = torch.zeros(manifest("detectors", file)[gone])
+    torch.save(content, tmp_path / "epoch_1200.pth")
+    stored = read_checkpoint(tmp_path / "epoch_1200.pth")
+    assert stored.config.MODEL.META_ARCHITECTURE.lower() == file.removesuffix("_r50")
+    assert missing in stored.weights and len(stored.weights) == len(state)
 
 
 def test_the_matching_alone_is_no_model() -> None:

@@ -65,7 +65,24 @@ def test_frozen_batch_norm_never_changes():
     assert not [name for name, p in backbone.named_parameters() if p.requires_grad and p.grad is None]
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_narrow_trunks_are_as_wide_in_proportion_and_train(depth):
+    backbone = ImageNetResNet(depth=depth, width=8, frozen_batch_norm=False, freeze_at=0).train()
+    features = backbone(torch.randn(2, 3, 64, 64)).features
+    expansion = 4 if depth == 50 else 1
+    assert [f.shape[1] for f in features.values()] == [8 * expansion * 2**i for i in range(4)]
+    assert [shape.channels for shape in backbone.output_shape().values()] == [f.shape[1] for f in features.values()]
+    assert [f.shape[-1] for f in features.values()] == [16, 8, 4, 2]
+    sum(feature.square().mean() for feature in features.values()).backward()
+    assert not [name for name, p in backbone.named_parameters() if p.grad is None]
+    whole = torchvision.models.get_model(f"resnet{depth}", weights=None).state_dict()
+    assert set(backbone.state_dict()) == {key for key in whole if not key.startswith("fc.")}
+    assert backbone.layer4[0].conv2.weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.1)
+
+
 def test_wrong_arguments_are_named():
+    with pytest.raises(ConfigError, match="at least 1 channel, got 0"):
+        ImageNetResNet(width=0)
     with pytest.raises(ConfigError, match="18, 34, 50, 101, 152"):
         ImageNetResNet(depth=26)
     with pytest.raises(ConfigError, match=r"0 \.\. 5"):

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from pixel_figures import END_TO_END_TOLERANCE, LOSS_TOLERANCE, assert_close, assert_same_outlines, scene
+from pixel_figures import (
+    END_TO_END_TOLERANCE,
+    assert_close,
+    assert_gradients,
+    assert_losses,
+    assert_same_outlines,
+    class_texts,
+    scene,
+    stored_shape,
+)
 from reference import features, fill_state_dict, golden, make_image, manifest
 from torch import Tensor
 
@@ -66,13 +75,14 @@ ROWS = {  # SPEC 6, the table
 }
 
 
-def published(name: str) -> torch.nn.Module:
-    """The model that a published checkpoint asks for, with its (filled) weights."""
+def published(name: str, **more: object) -> torch.nn.Module:
+    """The model that a published checkpoint asks for, with its (filled) weights; ``more`` of ``MODEL.TCM``."""
     state = fill_state_dict(manifest("detectors", name))
     for key, value in state.items():
         if key.startswith("neck.smooth_convs."):
             value *= SMOOTH_FACTOR
     options = {"MODEL.RESNET.WEIGHTS": "random", "MODEL.CLIP.WEIGHTS": "random", **published_options(state)}
+    options |= {f"MODEL.TCM.{key}": value for key, value in more.items()}
     model = build_model(load_config(None, [str(item) for pair in options.items() for item in pair]))
     load_weights(model, from_published(state), name)
     return model.eval()
@@ -95,11 +105,6 @@ def inputs(figures: dict[str, np.ndarray], model: torch.nn.Module) -> tuple[Tens
 def targets_of(figures: dict[str, np.ndarray], padded: tuple[int, int], names: tuple[str, ...] = ("scene", "scene_b")):
     sizes = [tuple(int(n) for n in figures[f"{name}.size"]) for name in names]
     return DBTargetMaker()([scene(figures, name) for name in names], sizes, padded)
-
-
-def padded_size(figures: dict[str, np.ndarray]) -> tuple[int, int]:
-    height, width = (int(n) for n in figures["image.size"])
-    return -(-height // 32) * 32, -(-width // 32) * 32
 
 
 def test_detectors_dbnet_targets():
@@ -127,16 +132,14 @@ def test_detectors_dbnet_activations_losses_and_gradients():
     for balanced in (True, False):
         leaf = fused.clone().requires_grad_()
         losses = DBLoss(balanced=balanced)(model.head(leaf), targets)
-        for name, value in losses.items():
-            expected = float(figures[f"loss.bbce_{balanced}.{name}"])
-            assert value.item() == pytest.approx(expected, rel=LOSS_TOLERANCE), (balanced, name)
+        assert_losses(figures, {f"loss.bbce_{balanced}.{name}": value for name, value in losses.items()})
         torch.stack(list(losses.values())).sum().backward()
         assert_close(figures, f"loss.bbce_{balanced}.grad_neck", leaf.grad, END_TO_END_TOLERANCE)
 
 
 def test_detectors_dbnet_neck_and_head_alone():
     figures = golden("detectors", "dbnet")
-    _, _, height, width = (int(n) for n in figures["bare.neck.shape"])
+    _, _, height, width = stored_shape(figures, "bare.neck")
     levels = []
     for i, channels in enumerate(CHANNELS, start=2):
         levels.append(SHARED_SCALE * features(f"shared.dbnet.c{i}", (1, channels, height, width)))
@@ -153,9 +156,9 @@ def test_detectors_dbnet_neck_and_head_alone():
 @pytest.mark.parametrize("balanced", [True, False])
 def test_detectors_dbnet_matching_loss(balanced, count):
     figures = golden("detectors", "dbnet")
-    size = padded_size(figures)
-    cosines = SCORE_SCALE * features("shared.score", (2, 1, size[0] // 32, size[1] // 32))
-    cosines.requires_grad_()
+    shape = stored_shape(figures, f"identity.bbce_{balanced}.n{count}.grad")
+    size = (32 * shape[-2], 32 * shape[-1])
+    cosines = (SCORE_SCALE * features("shared.score", shape)).requires_grad_()
     targets = targets_of(figures, size)
     region, mask = targets.kernel[:count, None], targets.mask[:count, None]
     maps = upsample_logits(cosines[:count] / TEMPERATURE, size)
@@ -164,9 +167,7 @@ def test_detectors_dbnet_matching_loss(balanced, count):
     for kind in kinds:
         cosines.grad = None
         loss = kind(maps, region, mask)
-        assert loss.item() == pytest.approx(
-            float(figures[f"identity.bbce_{balanced}.n{count}.loss"]), rel=LOSS_TOLERANCE
-        )
+        assert_losses(figures, {f"identity.bbce_{balanced}.n{count}.loss": loss})
         loss.backward(retain_graph=True)
         assert_close(figures, f"identity.bbce_{balanced}.n{count}.grad", cosines.grad)
 
@@ -213,7 +214,7 @@ def test_detectors_dbnet_published_names(name):
 
 def test_detectors_tcm_dbnet_end_to_end():
     figures = golden("detectors", "tcm_dbnet")
-    model = published("tcm_dbnet")
+    model = published("tcm_dbnet", CLASS_TEXTS=class_texts(figures))
     images, _ = inputs(figures, model)
     size = tuple(images.shape[-2:])
     assert model.backbone.matching.text.encoder.token_ids.tolist() == figures["texts"].tolist()
@@ -238,11 +239,6 @@ def test_detectors_tcm_dbnet_end_to_end():
     losses = {f"bbox.{name}": value for name, value in model.criterion(maps, targets).items()}
     logits = upsample_logits(output.text_logits, size)
     losses["aux.loss_pix_cls"] = broadcast_balanced_bce_loss(logits, targets.kernel[:, None], targets.mask[:, None])
-    for name, value in losses.items():
-        assert value.item() == pytest.approx(float(figures[f"loss.{name}"]), rel=END_TO_END_TOLERANCE), name
+    assert_losses(figures, {f"loss.{name}": value for name, value in losses.items()}, END_TO_END_TOLERANCE)
     torch.stack(list(losses.values())).sum().backward()
-    parameters = dict(model.named_parameters())
-    names = {key.split(".", 1)[1].removesuffix(".sample") for key in figures if key.startswith("grad.")}
-    for name in (n for n in names if not n.endswith((".shape", ".step", ".stats"))):
-        own = parameters[rename_published(name, matched=True)]
-        assert_close(figures, f"grad.{name}", own.grad, END_TO_END_TOLERANCE)
+    assert_gradients(figures, dict(model.named_parameters()), lambda name: rename_published(name, matched=True))
