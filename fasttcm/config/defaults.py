@@ -18,7 +18,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.TCM.SPOTTER_LEVEL": ("", "p2", "p3", "p4", "p5", "res2", "res3", "res4", "res5"),
     "MODEL.TCM.SPOTTER_TRUNK": ("imagenet_r50", "clip_r50"),
     "MODEL.TCM.LOSS": ("dice", "balanced_bce", "ohem_dice"),
-    "MODEL.TEXT.CHARSET": ("ascii", "lower36"),
     "MODEL.TEXT.TOO_LONG": ("cut", "refuse"),
     "MODEL.DBNET.FORM": ("quad", "poly"),
     "MODEL.PAN.FORM": ("quad", "poly"),
@@ -100,7 +99,7 @@ def _model() -> CfgNode:
     node.TCM.SHRINK_RATIO = 0.9
 
     node.TEXT = CfgNode()
-    node.TEXT.CHARSET = "ascii"
+    node.TEXT.CHARSET = "ascii"  # or lower36, or a file that lists the characters: one a line, or AdelaiDet's pickle
     node.TEXT.MAX_LENGTH = 25
     node.TEXT.TOO_LONG = "cut"  # longer training texts: cut and counted, or refuse: an error
 
