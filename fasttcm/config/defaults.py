@@ -23,7 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.PAN.FORM": ("quad", "poly"),
     "MODEL.FCENET.FORM": ("poly", "quad"),
     "INPUT.FORMAT": ("RGB", "BGR"),
-    "INPUT.PIPELINE": ("spotter", "dbnet", "pan", "fcenet"),
+    "INPUT.PIPELINE": ("spotter", "deepsolo", "dbnet", "pan", "fcenet"),
     "SOLVER.OPTIMIZER": ("SGD", "Adam", "AdamW", "Ranger"),
     "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupPolyLR"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
@@ -111,7 +111,8 @@ def _model() -> CfgNode:
 def _input() -> CfgNode:
     node = CfgNode()
     node.FORMAT = "RGB"
-    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below; dbnet, pan, fcenet: published transforms to a square
+    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below, in AdelaiDet's order; deepsolo: in DeepSolo's, with its
+    # colours; dbnet, pan, fcenet: published transforms to a square
     node.TRAIN_SIZE = 640  # pixels; side of that square
     node.MIN_SIZE_TRAIN = [640, 672, 704, 736, 768, 800, 832, 864, 896]  # pixels, one drawn per image
     node.MAX_SIZE_TRAIN = 1600
@@ -126,6 +127,7 @@ def _input() -> CfgNode:
     node.COLOR_JITTER.CONTRAST = 0.0
     node.COLOR_JITTER.SATURATION = 0.0
     node.COLOR_JITTER.HUE = 0.0
+    node.COLOR_JITTER.LIGHTING = 0.0  # deepsolo: factor of the published PCA lighting
     node.MAX_PIXELS = 100_000_000  # larger files are refused (decompression bombs)
     return node
 
