@@ -91,7 +91,7 @@ class ColorSequence:
         channels = _whole(LEVELS[table][:, None] + light)
         image = cv2.LUT(image, channels[None]).astype(np.uint8, copy=False)
         mix = factors["saturation"] * np.eye(3) + (1 - factors["saturation"]) * np.tile(GRAY_WEIGHTS, (3, 1))
-        return _whole(cv2.transform(image.astype(np.float32), mix)), targets
+        return _whole(np.asarray(cv2.transform(image.astype(np.float32), mix), np.float32)), targets
 
 
 def _whole(values: npt.NDArray[np.floating]) -> Pixels:
