@@ -5,20 +5,27 @@ padding). With the 95 printable ASCII characters that gives the published 97 cla
 """
 
 import logging
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
+from fasttcm.charset_file import read_characters
 from fasttcm.errors import ConfigError, DataError
 
 __all__ = [
     "CHARSETS",
+    "LISTED",
     "UNKNOWN_CHARACTER",
+    "UNLISTED",
     "Charset",
     "TextEncoder",
     "TooLong",
     "collapse_ctc",
     "decode_ctc_adelaidet",
+    "named_by_size",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -29,11 +36,20 @@ TooLong = Literal["cut", "refuse"]
 UNKNOWN_CHARACTER = "口"
 """How the class "unknown" is written in a decoded text (U+53E3, as published)."""
 
+SPECIAL_CLASSES = 2
+"""Unknown and end."""
+
 CHARSETS = {
     "ascii": "".join(chr(code) for code in range(32, 127)),
     "lower36": "abcdefghijklmnopqrstuvwxyz0123456789",
 }
 """Named character sets: ``ascii`` (95 printable, ABCNet and TESTR), ``lower36`` (DeepSolo's 37 classes)."""
+
+LISTED = "characters:"
+"""Before the characters themselves, as checkpoints of models with a set of their own carry them."""
+
+UNLISTED = "unlisted:"
+"""Before the number of characters, for a published checkpoint that does not say which they are."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,7 @@ class Charset:
     characters: str
 
     def __post_init__(self) -> None:
-        twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        twice = sorted(c for c, count in Counter(self.characters).items() if count > 1)
         if twice or not self.characters:
             raise ConfigError(
                 f"a charset needs each character once, got {'duplicates ' + repr(twice) if twice else 'none'}"
@@ -56,10 +72,31 @@ class Charset:
 
     @classmethod
     def named(cls, name: str) -> "Charset":
-        """A set of :data:`CHARSETS`; raises ConfigError with the known names otherwise."""
-        if name not in CHARSETS:
-            raise ConfigError(f"unknown charset {name!r}; known: {', '.join(CHARSETS)}")
-        return cls(CHARSETS[name])
+        """The set that ``MODEL.TEXT.CHARSET`` stands for.
+
+        Args:
+            name: of :data:`CHARSETS`; a file, see :func:`~fasttcm.charset_file.read_characters`; or :data:`LISTED` and
+                the characters themselves.
+
+        Raises:
+            ConfigError: none of these, a file that cannot be used, or :data:`UNLISTED`.
+        """
+        if name in CHARSETS:
+            return cls(CHARSETS[name])
+        if name.startswith(LISTED):
+            return cls(name.removeprefix(LISTED))
+        if name.startswith(UNLISTED):
+            raise ConfigError(
+                f"the checkpoint reads {name.removeprefix(UNLISTED)} characters and does not say which; let "
+                "MODEL.TEXT.CHARSET name the file that lists them, one a line"
+            )
+        if not os.path.isfile(name):  # false also for what cannot be a file's name
+            raise ConfigError(f"charset {name!r} is neither a known one ({', '.join(CHARSETS)}) nor a file here")
+        characters = read_characters(name)
+        try:
+            return cls(characters)
+        except ConfigError as error:
+            raise ConfigError(f"charset file {name!r}: {error}") from error
 
     @property
     def unknown(self) -> int:
@@ -74,20 +111,27 @@ class Charset:
     @property
     def num_classes(self) -> int:
         """Characters, unknown and end."""
-        return len(self.characters) + 2
+        return len(self.characters) + SPECIAL_CLASSES
+
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        return {c: i for i, c in enumerate(self.characters)}
+
+    @cached_property
+    def _has_upper_case(self) -> bool:
+        return any(c.isupper() for c in self.characters)
 
     def normalize(self, text: str) -> str:
         """``text`` in the case of the set (lower case when the set has no upper-case letter)."""
-        return text if any(c.isupper() for c in self.characters) else text.lower()
+        return text if self._has_upper_case else text.lower()
 
     def foreign(self, text: str) -> list[str]:
         """The characters of ``text`` outside the set, each once, in order."""
-        return [c for c in dict.fromkeys(self.normalize(text)) if c not in self.characters]
+        return [c for c in dict.fromkeys(self.normalize(text)) if c not in self._classes]
 
     def encode(self, text: str, max_length: int) -> list[int]:
         """``max_length`` classes: the text cut to ``max_length`` characters, then padded with :attr:`end`."""
-        index = {c: i for i, c in enumerate(self.characters)}
-        classes = [index.get(c, self.unknown) for c in self.normalize(text)[:max_length]]
+        classes = [self._classes.get(c, self.unknown) for c in self.normalize(text)[:max_length]]
         return classes + [self.end] * (max_length - len(classes))
 
     def decode(self, classes: Iterable[int], *, stop_at_end: bool = False) -> str:
@@ -107,6 +151,18 @@ class Charset:
             elif stop_at_end:
                 break
         return "".join(pieces)
+
+
+def named_by_size(num_classes: int) -> str:
+    """What ``MODEL.TEXT.CHARSET`` is for a published model that tells only its number of classes.
+
+    Returns:
+        The name of the set of :data:`CHARSETS` with as many classes, or :data:`UNLISTED` and the number of characters.
+    """
+    for name in CHARSETS:
+        if Charset.named(name).num_classes == num_classes:
+            return name
+    return f"{UNLISTED}{num_classes - SPECIAL_CLASSES}"
 
 
 class TextEncoder:

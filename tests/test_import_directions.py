@@ -13,7 +13,8 @@ MODELS = BASICS | {"layers", "losses", "clip", "tcm"}
 ALLOWED = {
     "errors": set(),
     "geometry": {"errors"},
-    "charset": {"errors"},
+    "charset_file": {"errors"},
+    "charset": {"errors", "charset_file"},
     "structures": {"geometry", "charset"},
     "layers": {"geometry", "structures", "errors"},
     "losses": {"geometry", "structures", "layers", "errors"},

@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", metavar="DIR", default=".", help="where to write strangest.jpg (default: the current folder)"
     )
-    parser.add_argument("--charset", metavar="NAME", help="report characters outside it: ascii or lower36")
+    parser.add_argument("--charset", metavar="NAME", help="report characters outside ascii, lower36 or a file's list")
     parser.add_argument("--no-decode", action="store_true", help="read only the headers of the images")
     parser.add_argument("--strict", action="store_true", help="notices count as errors")
     return parser

@@ -18,7 +18,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.TCM.SPOTTER_LEVEL": ("", "p2", "p3", "p4", "p5", "res2", "res3", "res4", "res5"),
     "MODEL.TCM.SPOTTER_TRUNK": ("imagenet_r50", "clip_r50"),
     "MODEL.TCM.LOSS": ("dice", "balanced_bce", "ohem_dice"),
-    "MODEL.TEXT.CHARSET": ("ascii", "lower36"),
     "MODEL.TEXT.TOO_LONG": ("cut", "refuse"),
     "MODEL.ABCNET.ANSWER_REGION": ("center", "stripe"),
     "MODEL.ABCNET.READER": ("attention", "ctc"),
@@ -27,7 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "MODEL.PAN.FORM": ("quad", "poly"),
     "MODEL.FCENET.FORM": ("poly", "quad"),
     "INPUT.FORMAT": ("RGB", "BGR"),
-    "INPUT.PIPELINE": ("spotter", "window", "dbnet", "pan", "fcenet"),
+    "INPUT.PIPELINE": ("spotter", "window", "deepsolo", "dbnet", "pan", "fcenet"),
     "SOLVER.OPTIMIZER": ("SGD", "Adam", "AdamW", "Ranger"),
     "SOLVER.LR_SCHEDULER_NAME": ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupPolyLR"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
@@ -105,7 +104,7 @@ def _model() -> CfgNode:
     node.TCM.SHRINK_RATIO = 0.9
 
     node.TEXT = CfgNode()
-    node.TEXT.CHARSET = "ascii"
+    node.TEXT.CHARSET = "ascii"  # or lower36, or a file that lists the characters: one a line, or AdelaiDet's pickle
     node.TEXT.MAX_LENGTH = 25
     node.TEXT.TOO_LONG = "cut"  # longer training texts: cut and counted, or refuse: an error
 
@@ -117,8 +116,8 @@ def _model() -> CfgNode:
 def _input() -> CfgNode:
     node = CfgNode()
     node.FORMAT = "RGB"
-    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below; window: a square at a random scale and place;
-    # dbnet, pan, fcenet: published transforms to a square
+    node.PIPELINE = "spotter"  # MIN_SIZE_TRAIN .. ROTATE below, in AdelaiDet's order; deepsolo: in DeepSolo's, with its
+    # colours; window: a square at a random scale and place; dbnet, pan, fcenet: published transforms to a square
     node.TRAIN_SIZE = 640  # pixels; side of that square
     node.WINDOW_SCALE = [0.5, 2.0]  # window: range of the scale
     node.MIN_SIZE_TRAIN = [640, 672, 704, 736, 768, 800, 832, 864, 896]  # pixels, one drawn per image
@@ -134,6 +133,7 @@ def _input() -> CfgNode:
     node.COLOR_JITTER.CONTRAST = 0.0
     node.COLOR_JITTER.SATURATION = 0.0
     node.COLOR_JITTER.HUE = 0.0
+    node.COLOR_JITTER.LIGHTING = 0.0  # deepsolo: factor of the published PCA lighting
     node.MAX_PIXELS = 100_000_000  # larger files are refused (decompression bombs)
     return node
 

@@ -6,7 +6,11 @@ A name stands first for the folder that ``fasttcm prepare`` writes, then for the
 
 from dataclasses import dataclass
 
-__all__ = ["BUILTIN_DATASETS", "BuiltinDataset", "Place"]
+__all__ = ["BUILTIN_DATASETS", "MODELS_OWN", "BuiltinDataset", "Place"]
+
+
+MODELS_OWN = ""
+"""The Chinese sets are numbered by a file of 5461 characters, which the models trained on them read with."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Place:
     Attributes:
         annotation_file: the JSON.
         image_root: the folder.
-        rec: charset that the numbers of ``rec`` stand for.
+        rec: charset that the numbers of ``rec`` stand for; :data:`MODELS_OWN` for the file that the model reads with.
     """
 
     annotation_file: str
@@ -88,8 +92,8 @@ def _variants(stem: str, images: str) -> tuple[Place, ...]:
 
 
 def _rects(split: str, recipe: str) -> BuiltinDataset:
-    place = Place(f"ReCTS/annotations/rects_{split}.json", f"ReCTS/ReCTS_{split}_images")
-    return BuiltinDataset(recipe, f"rects/{split}", (place,), "totaltext", "" if recipe == "rects" else ADELAIDET)
+    place = Place(f"ReCTS/annotations/rects_{split}.json", f"ReCTS/ReCTS_{split}_images", MODELS_OWN)
+    return BuiltinDataset(recipe, f"rects/{split}", (place,), "custom", "" if recipe == "rects" else ADELAIDET)
 
 
 def _syntext(number: int) -> BuiltinDataset:
@@ -172,15 +176,15 @@ _DATASETS: dict[str, BuiltinDataset] = {
     "art_train": BuiltinDataset(
         "art",
         "art/train",
-        (Place("ArT/annotations/abcnet_art_train.json", "ArT/rename_artimg_train"),),
-        "totaltext",
+        (Place("ArT/annotations/abcnet_art_train.json", "ArT/rename_artimg_train", MODELS_OWN),),
+        "custom",
     ),
     "nighttime_art": BuiltinDataset("nighttime_art", "nighttime_art", (), "mmocr"),
     "lsvt_train": BuiltinDataset(
         "lsvt",
         "lsvt/train",
-        (Place("LSVT/annotations/abcnet_lsvt_train.json", "LSVT/rename_lsvtimg_train"),),
-        "totaltext",
+        (Place("LSVT/annotations/abcnet_lsvt_train.json", "LSVT/rename_lsvtimg_train", MODELS_OWN),),
+        "custom",
     ),
     "rects_train": _rects("train", "rects"),
     "rects_val": _rects("val", "adelaidet"),
@@ -188,8 +192,8 @@ _DATASETS: dict[str, BuiltinDataset] = {
     "chnsyn_train": BuiltinDataset(
         "adelaidet",
         "chnsyn/train",
-        (Place("ChnSyn/annotations/chn_syntext.json", "ChnSyn/syn_130k_images"),),
-        "totaltext",
+        (Place("ChnSyn/annotations/chn_syntext.json", "ChnSyn/syn_130k_images", MODELS_OWN),),
+        "custom",
         ADELAIDET,
     ),
     "inversetext_test": BuiltinDataset(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fasttcm.charset import Charset
-from fasttcm.data.builtin import BUILTIN_DATASETS, BuiltinDataset
+from fasttcm.data.builtin import BUILTIN_DATASETS, MODELS_OWN, BuiltinDataset
 from fasttcm.data.coco import TextDataset
 from fasttcm.errors import DataError
 
@@ -49,6 +49,7 @@ class DatasetEntry:
         license: licence as published.
         source: where the publisher offers it.
         rec_charset: characters that the numbers of ``rec`` stand for; ``None`` for the 95 printable ASCII characters.
+        rec_of_model: the numbers of ``rec`` stand for the characters of the model that the dataset is loaded for.
         lexicon_pairs: lexicon name -> file with the spellings of its words, where there is one.
         more_protocols: protocols it is scored by besides ``protocol``.
     """
@@ -63,6 +64,7 @@ class DatasetEntry:
     rec_charset: Charset | None = None
     lexicon_pairs: Mapping[str, Path] = field(default_factory=dict)
     more_protocols: tuple[str, ...] = ()
+    rec_of_model: bool = False
 
 
 _REGISTERED: dict[str, DatasetEntry] = {}
@@ -204,7 +206,7 @@ def load_entry(
         entry.annotation_file,
         entry.image_root,
         charset=charset,
-        rec_charset=entry.rec_charset,
+        rec_charset=charset if entry.rec_of_model else entry.rec_charset,
         name=entry.name,
         filter_empty=filter_empty,
         strict=strict,
@@ -248,7 +250,8 @@ def _builtin_entry(name: str, dataset: BuiltinDataset, base: Path) -> DatasetEnt
                 annotation_file=base / place.annotation_file,
                 image_root=base / place.image_root,
                 protocol=dataset.protocol,
-                rec_charset=Charset.named(place.rec),
+                rec_charset=Charset.named(place.rec) if place.rec != MODELS_OWN else None,
+                rec_of_model=place.rec == MODELS_OWN,
             )
     return DatasetEntry(name=name, annotation_file=folder / ANNOTATIONS_FILE, protocol=dataset.protocol)
 

@@ -132,7 +132,7 @@ def check_dataset(
         entry.annotation_file,
         entry.image_root,
         charset=charset,
-        rec_charset=entry.rec_charset or Charset.named("ascii"),
+        rec_charset=(charset if entry.rec_of_model else entry.rec_charset) or Charset.named("ascii"),
         filter_empty=False,
         problems=findings,
         visit=words,

@@ -16,6 +16,7 @@ import fasttcm.projects
 from fasttcm.charset import Charset
 from fasttcm.clip import ClipSizes
 from fasttcm.data import augment
+from fasttcm.data.augment_deepsolo import deepsolo_transforms
 from fasttcm.data.augment_detection import db_transforms
 from fasttcm.data.augment_fce import fce_transforms
 from fasttcm.data.augment_pan import pan_transforms
@@ -213,10 +214,12 @@ def build_model(cfg: CfgNode, *, weights: bool = True) -> nn.Module:
 
 
 def build_train_mapper(cfg: CfgNode) -> TrainMapper:
-    """Crop, rotation, resize and colour, in AdelaiDet's order; a window instead of both sizes; or a detector's."""
-    options, jitter = cfg.INPUT, cfg.INPUT.COLOR_JITTER
+    """Crop, rotation, resize and colour, in AdelaiDet's order; a window; or DeepSolo's or a detector's pipeline."""
+    options = cfg.INPUT
     if options.PIPELINE in _DETECTOR_PIPELINES:
         return TrainMapper(transforms=_detector_transforms(cfg), max_pixels=options.MAX_PIXELS)
+    if options.PIPELINE == "deepsolo":
+        return TrainMapper(transforms=_deepsolo_transforms(cfg), max_pixels=options.MAX_PIXELS)
     transforms: list[augment.Transform] = []
     if options.CROP.ENABLED and options.PIPELINE == "spotter":
         transforms.append(augment.InstanceCrop(size_range=tuple(options.CROP.SIZE)))
@@ -226,7 +229,7 @@ def build_train_mapper(cfg: CfgNode) -> TrainMapper:
         transforms.append(RandomWindow(size=options.TRAIN_SIZE, scale=tuple(options.WINDOW_SCALE)))
     else:
         transforms.append(augment.ResizeShortestEdge(min_sizes=options.MIN_SIZE_TRAIN, max_size=options.MAX_SIZE_TRAIN))
-    strengths = {key: float(jitter[key.upper()]) for key in ("brightness", "contrast", "saturation", "hue")}
+    strengths = _strengths(cfg, augment.ColorJitter)
     if any(strengths.values()):
         transforms.append(augment.ColorJitter(**strengths))
     return TrainMapper(transforms=transforms, max_pixels=options.MAX_PIXELS)
@@ -234,13 +237,32 @@ def build_train_mapper(cfg: CfgNode) -> TrainMapper:
 
 def _detector_transforms(cfg: CfgNode) -> list[augment.Transform]:
     """The pipeline ``INPUT.PIPELINE`` with the strengths of ``INPUT.COLOR_JITTER``."""
-    pipeline, jitter = _DETECTOR_PIPELINES[cfg.INPUT.PIPELINE], cfg.INPUT.COLOR_JITTER
-    known = inspect.signature(pipeline).parameters
-    strengths = {key.lower(): float(value) for key, value in jitter.items()}
-    unknown = [key.upper() for key, value in strengths.items() if value and key not in known]
+    pipeline = _DETECTOR_PIPELINES[cfg.INPUT.PIPELINE]
+    return pipeline(size=cfg.INPUT.TRAIN_SIZE, **_strengths(cfg, pipeline))
+
+
+def _deepsolo_transforms(cfg: CfgNode) -> list[augment.Transform]:
+    options = cfg.INPUT
+    return deepsolo_transforms(
+        degrees=options.ROTATE,
+        crop_size=tuple(options.CROP.SIZE) if options.CROP.ENABLED else None,
+        min_sizes=options.MIN_SIZE_TRAIN,
+        max_size=options.MAX_SIZE_TRAIN,
+        **_strengths(cfg, deepsolo_transforms),
+    )
+
+
+def _strengths(cfg: CfgNode, pipeline: Callable[..., object]) -> dict[str, float]:
+    """The numbers of ``INPUT.COLOR_JITTER`` that a pipeline takes.
+
+    Raises:
+        ConfigError: another one is not 0.
+    """
+    known = [key.lower() for key in cfg.INPUT.COLOR_JITTER if key.lower() in inspect.signature(pipeline).parameters]
+    unknown = [key for key, value in cfg.INPUT.COLOR_JITTER.items() if value and key.lower() not in known]
     if unknown:
         raise ConfigError(f"INPUT.PIPELINE {cfg.INPUT.PIPELINE} has no colour jitter in {', '.join(unknown)}; set 0")
-    return pipeline(size=cfg.INPUT.TRAIN_SIZE, **{key: value for key, value in strengths.items() if key in known})
+    return {key: float(cfg.INPUT.COLOR_JITTER[key.upper()]) for key in known}
 
 
 def build_test_mapper(cfg: CfgNode) -> TestMapper:

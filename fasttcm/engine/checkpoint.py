@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ import fasttcm
 from fasttcm import __version__
 from fasttcm.config import apply_overrides, config_from_yaml
 from fasttcm.engine.published import Published, read_published
+from fasttcm.engine.vocabulary import charset_difference, with_characters
 from fasttcm.errors import CheckpointError
 
 __all__ = [
@@ -47,8 +50,9 @@ METADATA_KEY = "fasttcm"
 SHIPPED = {"compact": Path(fasttcm.__file__).parent / "models" / "compact.safetensors"}
 """Models that come with the package: a word for ``MODEL.WEIGHTS`` and ``--weights`` -> file."""
 DEFAULT_MODEL = "compact"
+CHARSET_KEY = "MODEL.TEXT.CHARSET"
 TRAVELLING_KEYS = (
-    "MODEL.TEXT.CHARSET",
+    CHARSET_KEY,
     "MODEL.TEXT.MAX_LENGTH",
     "MODEL.PIXEL_MEAN",
     "MODEL.PIXEL_STD",
@@ -101,11 +105,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def metadata(cfg: CfgNode, iteration: int) -> dict[str, str]:
     """What a checkpoint says about itself, as text: configuration, charset, longest text, normalisation."""
-    whole = apply_overrides(cfg, ["MODEL.WEIGHTS_STRICT", "True"])  # whatever the weights that it started from lacked
+    # Strict whatever the weights that it started from lacked.
+    whole = with_characters(apply_overrides(cfg, ["MODEL.WEIGHTS_STRICT", "True"]))
     return {
         "version": __version__,
         "config": whole.dump(),
-        "charset": cfg.MODEL.TEXT.CHARSET,
+        "charset": whole.MODEL.TEXT.CHARSET,
         "max_length": str(cfg.MODEL.TEXT.MAX_LENGTH),
         "prompts": json.dumps(list(cfg.MODEL.TCM.CLASS_TEXTS)),
         "iteration": str(iteration),
@@ -272,13 +277,11 @@ def check_same_inputs(
     """
     differences = []
     for key in keys:
-        values = []
-        for node in (stored, given):
-            for part in key.split("."):
-                node = node[part]
-            values.append(node)
-        if values[0] != values[1]:
-            differences.append(f"{key} is {values[0]!r} in the checkpoint and {values[1]!r} in the configuration")
+        theirs, ours = (reduce(getitem, key.split("."), node) for node in (stored, given))
+        if key == CHARSET_KEY:
+            differences += charset_difference(theirs, ours)
+        elif theirs != ours:
+            differences.append(f"{key} is {theirs!r} in the checkpoint and {ours!r} in the configuration")
     if differences:
         problem = f"checkpoint {str(source)!r} does not fit the configuration: {'; '.join(differences)}"
         if strict:

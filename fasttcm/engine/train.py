@@ -42,6 +42,7 @@ from fasttcm.engine.checkpoint import (
 )
 from fasttcm.engine.evaluate import evaluate_model, figures
 from fasttcm.engine.module import TrainingModule
+from fasttcm.engine.vocabulary import with_characters
 from fasttcm.errors import CheckpointError, ConfigError
 from fasttcm.layers.sync_batch_norm import convert_sync_batchnorm
 
@@ -89,6 +90,7 @@ def train(
     start = _start_iteration(last, cfg) if resume and last.is_file() else 0
     if not resume and last.is_file():
         raise ConfigError(f"{last} exists: add --resume to go on from it, or choose another OUTPUT_DIR")
+    cfg = with_characters(cfg)  # a file that changes meanwhile must not change what the weights mean
     world = num_devices * num_nodes
     _seed_everything(cfg.SEED)
     model = build_model(cfg, weights=start == 0 and not cfg.MODEL.WEIGHTS)

@@ -6,8 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from fasttcm.charset import CHARSETS, Charset
-from fasttcm.errors import CheckpointError
+from fasttcm.charset import named_by_size
 from fasttcm.layers.resnet_keys import from_detectron2
 from fasttcm.tcm import spotter_key, spotter_options
 
@@ -135,17 +134,9 @@ def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:
 
     The shapes do not tell pooler resolution and longest text (CTW1500: 8 x 128 and 100; ICDAR 2015: 16 x 64), nor the
     dataset's test size: those of Total-Text are the defaults, and a configuration of the dataset has the others.
-
-    Raises:
-        CheckpointError: a character set that is not known here.
     """
     second = any(key.startswith("backbone.repeated_bifpn.") for key in state)
     threshold = 0.5 if second else 0.45
-    classes = len(state[_CLASSES])
-    charsets = {Charset.named(name).num_classes: name for name in CHARSETS}
-    if classes not in charsets:
-        known = ", ".join(f"{name} {count}" for count, name in charsets.items())
-        raise CheckpointError(f"its recogniser has {classes} character classes; the charsets here have {known}")
     options: dict[str, object] = {
         "MODEL.META_ARCHITECTURE": "ABCNet",
         "MODEL.BACKBONE.NAME": "imagenet_r50",
@@ -155,7 +146,7 @@ def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:
         "MODEL.RESNET.STRIDE_IN_1X1": True,
         "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
         "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
-        "MODEL.TEXT.CHARSET": charsets[classes],
+        "MODEL.TEXT.CHARSET": named_by_size(len(state[_CLASSES])),
         "MODEL.FPN.KIND": "bifpn" if second else "fpn",
         "MODEL.FPN.OUT_CHANNELS": int(state["proposal_generator.fcos_head.cls_logits.weight"].shape[1]),
         "MODEL.FPN.NORM": "BN" if second else "none",

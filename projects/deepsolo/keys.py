@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from fasttcm.charset import CHARSETS, Charset
+from fasttcm.charset import named_by_size
 from fasttcm.errors import CheckpointError
 from fasttcm.layers.image_batch import IMAGENET_PIXEL_MEAN, IMAGENET_PIXEL_STD
 from fasttcm.layers.resnet_keys import from_detectron2
@@ -112,14 +112,7 @@ def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:
 
     Models with 50 points are CTW1500's, the others' sizes are those of Total-Text. ICDAR 2015 has other sizes and
     another threshold, which its configuration knows.
-
-    Raises:
-        CheckpointError: a character set that is not known here.
     """
-    classes = len(state[_CHARACTERS])
-    charset = next((name for name in CHARSETS if Charset.named(name).num_classes == classes), None)
-    if charset is None:
-        raise CheckpointError(f"the checkpoint reads {classes} character classes; no charset here has as many")
     rows, channels = state[_POINT_EMBED].shape
     levels = len(state[f"{_ROOT}transformer.level_embed"])
     weights = "attention_weights.weight"
@@ -136,7 +129,7 @@ def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:
         "MODEL.RESNET.DEPTH": 101 if f"{_BACKBONE}res4.6.conv1.weight" in state else 50,
         "MODEL.PIXEL_MEAN": list(IMAGENET_PIXEL_MEAN),
         "MODEL.PIXEL_STD": list(IMAGENET_PIXEL_STD),
-        "MODEL.TEXT.CHARSET": charset,
+        "MODEL.TEXT.CHARSET": named_by_size(len(state[_CHARACTERS])),
         "MODEL.TEXT.MAX_LENGTH": num_points,
         "MODEL.DEEPSOLO.NUM_QUERIES": _NUM_QUERIES,
         "MODEL.DEEPSOLO.NUM_POINTS": num_points,

@@ -8,6 +8,7 @@ import yaml
 from fvcore.common.config import CfgNode
 from tiny import OVERRIDES, pairs
 
+from fasttcm.charset import CHARSETS, LISTED
 from fasttcm.config import load_config
 from fasttcm.data.catalog import known_datasets
 from fasttcm.engine.build import build_model, build_test_mapper, build_train_mapper
@@ -70,7 +71,9 @@ def different_models() -> list[Path]:
 def small_for(file: Path) -> dict[str, object]:
     deep = loaded(file).MODEL.RESNET.STRIDE_IN_1X1 or "dcn" in name(file).lower()
     layers = loaded(file).MODEL.TCM.SPOTTER_TEXT_LAYERS or 1
-    return SMALL | {"MODEL.CLIP.TEXT_LAYERS": layers} | ({"MODEL.RESNET.DEPTH": 50} if deep else {})
+    small = SMALL | {"MODEL.CLIP.TEXT_LAYERS": layers} | ({"MODEL.RESNET.DEPTH": 50} if deep else {})
+    own_characters = loaded(file).MODEL.TEXT.CHARSET not in CHARSETS  # a file that users bring
+    return small | ({"MODEL.TEXT.CHARSET": f"{LISTED}天地"} if own_characters else {})
 
 
 @pytest.mark.parametrize("file", different_models(), ids=name)

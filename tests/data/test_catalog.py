@@ -4,11 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from fasttcm.charset import Charset
 from fasttcm.data import catalog
 from fasttcm.data.builtin import BUILTIN_DATASETS
-from fasttcm.data.catalog import known_datasets, load_dataset, register_dataset, resolve_dataset, resolve_splits
+from fasttcm.data.catalog import (
+    known_datasets,
+    load_dataset,
+    load_entry,
+    register_dataset,
+    resolve_dataset,
+    resolve_splits,
+)
+from fasttcm.data.check import check_dataset
 from fasttcm.data.prepare.recipes import RECIPES
 from fasttcm.errors import DataError
 
@@ -52,6 +61,30 @@ def test_other_publishers_names_and_layouts(tmp_path: Path) -> None:
     assert entry.image_root == tmp_path / "syntext1" / "images"
     (tmp_path / "syntext1" / "annotations" / "train.json").write_text("{}")
     assert resolve_dataset("syntext1", root=tmp_path).rec_charset == Charset.named("ascii")
+
+
+def test_chinese_sets_are_numbered_by_the_characters_of_the_model(tmp_path: Path) -> None:
+    folder = tmp_path / "ReCTS" / "annotations"
+    folder.mkdir(parents=True)
+    (tmp_path / "ReCTS" / "ReCTS_train_images").mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "ReCTS" / "ReCTS_train_images" / "a.jpg")
+    bezier = [10, 10, 25, 10, 45, 10, 60, 10, 60, 30, 45, 30, 25, 30, 10, 30]
+    word = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [10, 10, 50, 20],
+        "bezier_pts": bezier,
+        "rec": [2, 0, 4, 4],
+    }
+    image = {"id": 1, "file_name": "a.jpg", "width": 80, "height": 60}
+    content = {"images": [image], "annotations": [word], "categories": [{"id": 1, "name": "text"}]}
+    (folder / "rects_train.json").write_text(json.dumps(content))
+    entry = resolve_dataset("rects_train", root=tmp_path)
+    assert entry.rec_of_model and entry.protocol == "custom"
+    assert load_entry(entry, charset=Charset("天地玄"))[0].targets.texts == ["玄天"]
+    assert load_entry(entry)[0].targets.texts == ['" $$']  # classes of printable ASCII
+    assert check_dataset(entry, charset=Charset("天地玄"), decode=False).statistics["characters"] == {"玄": 1, "天": 1}
 
 
 def test_default_root_is_datasets_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ READER_OPTIONS: dict[str, ReaderOption] = {
     "rectangles": ReaderOption("totaltext: the upright boxes instead of the polygons"),
     "ids": ReaderOption("nighttime_art: text file with the pictures of the subset, one in each line", "FILE"),
     "annotations": ReaderOption("name of the annotation file where a folder has several", "NAME"),
+    "charset": ReaderOption("adelaidet: file with the characters that rec counts, as published with ReCTS", "FILE"),
     "tile_size": ReaderOption("dota: side of a tile in pixels", "N", int),
     "tile_overlap": ReaderOption("dota: pixels that neighbouring tiles share", "N", int),
     "no_tiles": ReaderOption("dota: whole scenes instead of tiles"),

@@ -339,7 +339,7 @@ _PUBLISHED: tuple[Recipe, ...] = (
         license=SEE_PUBLISHER,
         source="https://github.com/aim-uofa/AdelaiDet",
         expected="a JSON with bezier_pts or polys and rec (train.json, test.json, ..) and its pictures, or that JSON",
-        options=("annotations",),
+        options=("annotations", "charset"),
     ),
 )
 """Datasets of the field, as published."""

@@ -54,6 +54,16 @@ def test_testr_polygons_are_kept(read_with):
     assert pictures[0].words[0].bezier.tolist() == BEZIER and len(pictures[0].words[0].points) == 16
 
 
+def test_a_file_says_what_the_classes_of_a_chinese_set_are(read_with, tmp_path):
+    (tmp_path / "characters.txt").write_text("".join(chr(0x4E00 + i) for i in range(5461)))
+    chinese = annotation(1, rec=[0, 5460, 5461, 5462, 5462])
+    files = {"train.json": content(chinese), "0000001.jpg": SIZE}
+    pictures, problems = read_with(read_adelaidet, files, "train", charset=str(tmp_path / "characters.txt"))
+    assert pictures[0].words[0].text == "\u4e00" + chr(0x4E00 + 5460) + "口" and not len(problems)
+    pictures, problems = read_with(read_adelaidet, files, "train")
+    assert pictures[0].words[0].text == "###" and "nor classes of the charset" in problems.summary()
+
+
 @pytest.mark.parametrize("charset, expected", [("ascii", "Hi 5!"), ("lower36", "hi5")])
 def test_both_sets_of_classes_are_told_apart(read_with, charset, expected):
     text = {"ascii": "Hi 5!", "lower36": "Hi5"}[charset]

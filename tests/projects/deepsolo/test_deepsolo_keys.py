@@ -14,6 +14,7 @@ from fasttcm.projects.deepsolo.keys import from_published, matches, published_op
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "deepsolo"
 FILES = ("deepsolo_r50_totaltext", "deepsolo_r50_ctw1500")
 BACKBONES = ("imagenet_r50", "clip_r50", "tcm_cr50", "fasttcm_cr50")
+DATA = ("pretrain", "pretrain_ctw1500", "pretrain_rects", "totaltext", "ctw1500", "icdar2015", "rects")
 TEXT = "detection_transformer.ctrl_point_text.0"
 
 
@@ -39,8 +40,8 @@ def test_settings_are_read_off_the_shapes():
     assert (options["MODEL.DEEPSOLO.ENC_N_POINTS"], options["MODEL.DEEPSOLO.DEC_N_POINTS"]) == (4, 4)
     deeper = {"detection_transformer.backbone.0.backbone.res4.6.conv1.weight": torch.zeros(1)}
     assert published_options(state() | deeper)["MODEL.RESNET.DEPTH"] == 101
-    with pytest.raises(CheckpointError, match="reads 55 character classes"):
-        published_options(state() | {f"{TEXT}.weight": torch.zeros(55, 256)})
+    chinese = {f"{TEXT}.weight": torch.zeros(5463, 256)}
+    assert published_options(state() | chinese)["MODEL.TEXT.CHARSET"] == "unlisted:5461"
 
 
 def test_the_format_is_recognised_by_its_names():
@@ -66,7 +67,7 @@ def test_foreign_weights_keep_their_names():
     assert rename_published("detection_transformer.lang.x") is None and rename_published("other") is None
 
 
-@pytest.mark.parametrize("data", ["pretrain", "pretrain_ctw1500", "totaltext", "ctw1500", "icdar2015"])
+@pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_configurations_exist_for_every_backbone(data, backbone):
     cfg = load_config(str(CONFIGS / data / f"{backbone}.yaml"), [])
@@ -74,14 +75,21 @@ def test_configurations_exist_for_every_backbone(data, backbone):
     names = [model.BACKBONE.NAME, model.META_ARCHITECTURE]
     assert names == [backbone, "DeepSolo"]
     assert cfg.OUTPUT_DIR.endswith(f"deepsolo/{data}/{backbone}")
-    settings = (model.DEEPSOLO.NUM_POINTS, model.TEXT.MAX_LENGTH, model.TEXT.CHARSET)
-    assert settings in ([(50, 50, "ascii")] if "ctw1500" in data else [(25, 25, "lower36")])
+    points, charset = {"ctw1500": (50, "ascii"), "rects": (25, "weights/chn_cls_list")}.get(
+        data.removeprefix("pretrain_"), (25, "lower36")
+    )
+    assert (points, points, charset) == (model.DEEPSOLO.NUM_POINTS, model.TEXT.MAX_LENGTH, model.TEXT.CHARSET)
     assert (solver.OPTIMIZER, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM) == ("AdamW", 1e-4, 1e-4)
     assert (solver.CLIP_GRADIENTS.CLIP_TYPE, solver.CLIP_GRADIENTS.CLIP_VALUE) == ("norm", 0.1)
-    rates = {"pretrain": 1e-4, "pretrain_ctw1500": 1e-4, "ctw1500": 5e-5, "totaltext": 1e-5, "icdar2015": 1e-5}
-    rate, threshold = solver.BASE_LR, model.DEEPSOLO.INFERENCE_TH_TEST
-    assert rate == pytest.approx(rates[data])
-    assert threshold == pytest.approx({"icdar2015": 0.3}.get(data, 0.4))
+    rate = 1e-4 if data.startswith("pretrain") else {"ctw1500": 5e-5}.get(data, 1e-5)
+    assert rate == pytest.approx(solver.BASE_LR)
+    assert {"icdar2015": 0.3, "rects": 0.35}.get(data, 0.4) == pytest.approx(model.DEEPSOLO.INFERENCE_TH_TEST)
+    weights = {"ctw1500": (0.5, 1.0), "pretrain_ctw1500": (0.5, 0.5), "rects": (1.0, 1.0)}.get(data, (1.0, 0.5))
+    assert weights == (model.DEEPSOLO.POINT_WEIGHT, model.DEEPSOLO.TEXT_WEIGHT)
+    turned, cropped = {"ctw1500": (0.0, True), "icdar2015": (0.0, False)}.get(data, (45.0, True))
+    assert (turned, cropped) == (cfg.INPUT.ROTATE, cfg.INPUT.CROP.ENABLED)
+    sizes = {"icdar2015": (1440, 4000), "ctw1500": (1000, 1200), "pretrain_ctw1500": (1000, 1200)}
+    assert sizes.get(data, (1000, 1892)) == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
 
 
 def test_the_trunk_learns_at_a_tenth_and_everything_decays():

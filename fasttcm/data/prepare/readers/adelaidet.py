@@ -13,7 +13,8 @@ TESTR's ``train_poly.json``:
 ``bezier_pts`` are the four control points of the top side from left to right, then those of the bottom side from right
 to left; ``polys`` (TESTR) 16 points in the same order. The numbers of ``rec`` are classes: of the 95 printable ASCII
 characters with 96 for the end, or of a-z, 0-9 with 37 for the end; which one is known by the padding, as no set has
-both. Beziers are kept to the last digit. A word without ``polys`` gets the curves' points as its polygon.
+both. The Chinese sets count the characters of a file that was published beside them (``--charset``). Beziers are kept
+to the last digit. A word without ``polys`` gets the curves' points as its polygon.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ ANY_SIZE = 10**7
 
 
 def read_adelaidet(
-    source: Source, *, split: str, problems: Problems, annotations: str | None = None
+    source: Source, *, split: str, problems: Problems, annotations: str | None = None, charset: str | None = None
 ) -> Iterator[Picture]:
     """The pictures of one JSON, in file order.
 
@@ -54,16 +55,19 @@ def read_adelaidet(
         split: by the name of the JSON or of its folder.
         problems: takes what cannot be used.
         annotations: name of the JSON where the folder has several of a split.
+        charset: what the numbers of ``rec`` mean, see :meth:`fasttcm.charset.Charset.named`; by default what the
+            padding tells.
 
     Raises:
         MissingSplitError: no JSON of the split.
         DataError: several, broken JSON, or ``annotations`` is of another format.
+        ConfigError: ``charset`` is none.
     """
     found = read_coco(source, split, problems, chosen=annotations)
     file, content = next(found)
     for other, _ in found:
         raise DataError(f"{file} and {other} are both of the split {split!r}; choose one with --annotations")
-    charset = _charset(content["annotations"])
+    classes = Charset.named(charset) if charset else _charset(content["annotations"])
     without_texts = not any("text" in one or "rec" in one for one in content["annotations"] if isinstance(one, dict))
     images = ImageNames(source, problems)
     for number, (entry, words) in by_image(content, file, problems).items():
@@ -73,7 +77,7 @@ def read_adelaidet(
             continue
         yield Picture(
             image,
-            [word for where, one in words if (word := _word(one, where, charset, without_texts, problems))],
+            [word for where, one in words if (word := _word(one, where, classes, without_texts, problems))],
             size=size_of(entry.get("width"), entry.get("height")),
             image_id=number if isinstance(number, int) else None,
         )
