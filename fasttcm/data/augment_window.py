@@ -15,6 +15,9 @@ __all__ = ["RandomWindow"]
 WHOLE_FRACTION = 0.9
 """A word of which less is inside the window becomes a don't care: it can be found, but not read."""
 
+LEAST_HEIGHT = 6.0
+"""Pixels; a word that the scale made lower than this becomes a don't care as well."""
+
 
 class RandomWindow:
     """Scale the picture at random, then cut out a square of ``size`` pixels that holds the centre of a random word.
@@ -63,10 +66,12 @@ class RandomWindow:
         return window.astype(np.uint8, copy=False), self._seen(move_targets(targets, matrix))
 
     def _seen(self, targets: TextTargets) -> TextTargets:
-        """The words that reach into the window; those that are cut become don't cares."""
+        """The words that reach into the window; those that are cut or too small become don't cares."""
         boxes, size = targets.boxes, self.size
         inside = (boxes[:, 0] < size) & (boxes[:, 1] < size) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
         seen = targets[inside]
+        points = seen.beziers.reshape(-1, 8, 2)
+        seen.ignore |= (points[:, :4] - points[:, 4:].flip(1)).norm(dim=2).mean(1) < LEAST_HEIGHT
         for row, polygon in enumerate(seen.polygons):
             box = seen.boxes[row]
             if box.min() < 0 or box.max() > size:

@@ -49,6 +49,14 @@ def test_cut_words_become_do_not_cares_and_whole_ones_stay():
     assert seen.ignore.tolist() == [False, False] and words.ignore.tolist() == [False, False]
 
 
+def test_words_that_became_too_small_are_do_not_cares():
+    words = targets("a", "b")  # 12 pixels high
+    for scale, ignored in ((0.4, True), (0.6, False)):
+        _, seen = RandomWindow(size=200, scale=(scale, scale))(picture(), words, np.random.default_rng(0))
+        assert seen.ignore.tolist() == [ignored, ignored]
+    assert words.ignore.tolist() == [False, False]
+
+
 def test_pictures_without_words_and_smaller_than_the_window():
     window, seen = RandomWindow(size=64, scale=(0.5, 2.0))(picture(8, 5), TextTargets.empty(), np.random.default_rng(1))
     assert window.shape == (64, 64, 3) and len(seen) == 0
