@@ -17,6 +17,11 @@ TOLERANCE = 1e-4
 """Allowed difference, as a fraction of the reference tensor's standard deviation."""
 
 
+KINKS = 1e-3
+"""Share of the entries of a gradient that one ReLU or one border of a cell may change: rounding of an activation of
+about zero decides on which side it is."""
+
+
 def golden_root() -> Path:
     """Folder of reference figures."""
     return Path(os.environ.get("FASTTCM_GOLDEN", Path(__file__).parent / "golden"))
@@ -35,6 +40,15 @@ def manifest(system: str, file: str) -> dict[str, tuple[int, ...]]:
         path = Path(__file__).parent / "golden" / system / f"{file}.manifest.json"
     content = json.loads(path.read_text())
     return {key: tuple(shape) for key, shape in content.get("state_dict", content).items()}
+
+
+def aliases(system: str, file: str) -> dict[str, str]:
+    """Other names of shared weights to the canonical ones, from ``<system>/<file>.aliases.json``."""
+    path = golden_root() / system / f"{file}.aliases.json"
+    if not path.is_file():
+        path = Path(__file__).parent / "golden" / system / f"{file}.aliases.json"
+    content: dict[str, str] = json.loads(path.read_text())
+    return content
 
 
 def fill_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -103,3 +117,40 @@ def assert_matches(
     np.testing.assert_allclose(
         actual.numpy().reshape(expected.shape), expected, rtol=0, atol=tolerance * std, err_msg=name
     )
+
+
+def assert_absolute(
+    figures: Mapping[str, np.ndarray],
+    name: str,
+    actual: torch.Tensor,
+    atol: float,
+    *,
+    relative: bool = False,
+    strays: float = 0.0,
+) -> None:
+    """Compare a tensor with a figure, stored whole or thinned (``__every``, ``__step``, ``__shape``, ``__stat``).
+
+    Args:
+        figures: of the file.
+        name: of the figure.
+        actual: any float type.
+        atol: allowed difference.
+        relative: ``atol`` is a fraction of the largest entry.
+        strays: share of the entries that may differ more, see :data:`KINKS`.
+    """
+    actual = actual.detach().float()
+    whole = name in figures
+    expected = figures[name] if whole else figures[f"{name}__every"]
+    shape = expected.shape if whole else tuple(figures[f"{name}__shape"])
+    assert tuple(actual.shape) == tuple(shape), f"{name}: {tuple(actual.shape)} instead of {tuple(shape)}"
+    found = actual.numpy() if whole else actual.flatten()[:: int(figures[f"{name}__step"])].numpy()
+    if relative:
+        atol *= float(np.abs(expected).max(initial=0.0))
+    if strays and np.count_nonzero(np.abs(found - expected) > atol) <= strays * expected.size:
+        return
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=name)
+    if f"{name}__stat" in figures:
+        mean, std, low, high = figures[f"{name}__stat"]
+        wide = actual.double()
+        statistics = [wide.mean(), wide.std(correction=0), wide.min(), wide.max()]
+        np.testing.assert_allclose(statistics, [mean, std, low, high], rtol=0, atol=2 * atol, err_msg=f"{name} (stat)")

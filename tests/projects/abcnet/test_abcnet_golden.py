@@ -137,6 +137,13 @@ def close(figures: dict[str, np.ndarray], name: str, actual: Tensor, tolerance: 
     torch.testing.assert_close(actual.float(), expected, atol=tolerance, rtol=0, msg=lambda m: f"{name}: {m}")
 
 
+def surely(figures: dict[str, np.ndarray], name: str, regions: int) -> Tensor:
+    """(regions,) bool, where no step has a near second choice; a file without detections has no margins."""
+    if regions == 0:
+        return torch.zeros(0, dtype=torch.bool)
+    return torch.from_numpy(figures[name]).amin(1) >= MARGIN
+
+
 def test_abcnet_activations_match_the_published_network(evaluation):
     figures, stages = evaluation.figures, evaluation.stages
     assert_matches(figures, "input.normalised", stages["images"])
@@ -170,6 +177,9 @@ def test_abcnet_recognition_matches_the_published_one(evaluation):
         assert_matches(figures, f"mask_head.{i}", branch)
     levels = evaluation.model.recognizer.pooler.levels(stages["proposals"].beziers)
     assert levels.tolist() == figures["pooler.level"].tolist()
+    if len(levels) == 0:
+        assert stages["pooled"].shape[0] == 0
+        return
     assert_matches(figures, "pooler.out", stages["pooled"])
     assert_matches(figures, "tower.out", stages["tower"])
     assert_matches(figures, "encoder.out", stages["encoded"])
@@ -177,7 +187,7 @@ def test_abcnet_recognition_matches_the_published_one(evaluation):
     few = len(figures["decoder.log_probs.first4"])
     assert_matches(figures, "decoder.log_probs.first4", decoded.log_probs[:few])
     assert_matches(figures, "decoder.attention.first4", decoded.attention[:few])
-    sure = torch.from_numpy(figures["decoder.margin"]).amin(1) >= MARGIN
+    sure = surely(figures, "decoder.margin", len(levels))
     assert torch.equal(decoded.tokens[sure], torch.from_numpy(figures["decoder.tokens"])[sure])
     best = decoded.log_probs.amax(2)
     torch.testing.assert_close(best[sure], torch.from_numpy(figures["decoder.top_log_prob"])[sure], atol=1e-3, rtol=0)
@@ -196,13 +206,15 @@ def test_abcnet_final_words_match_the_published_ones(evaluation):
     close(figures, "final.scores", words.scores, SCORE_TOLERANCE)
     assert words.labels.tolist() == figures["final.pred_classes"].tolist()
     expected = [model.charset.decode(row) for row in figures["final.recs"]]
-    sure = torch.from_numpy(figures["decoder.margin"]).amin(1)[kept] >= MARGIN
+    sure = surely(figures, "decoder.margin", len(kept))[kept]
     differing = [pair for pair in zip(words.texts, expected, sure.tolist(), strict=True) if pair[0] != pair[1]]
     assert not any(is_sure for _, _, is_sure in differing), differing
 
 
 def test_abcnet_recognition_without_the_half_pixel_matches_the_published_cpu_kernel(evaluation):
     figures, model, stages = evaluation.figures, evaluation.model, evaluation.stages
+    if len(stages["proposals"]) == 0:
+        pytest.skip("this file has no detections")
     model.recognizer.pooler.half_pixel = False
     try:
         with torch.no_grad():
@@ -215,7 +227,7 @@ def test_abcnet_recognition_without_the_half_pixel_matches_the_published_cpu_ker
     expected = figures["upstream_cpu.pooler.out"]
     scale = float(figures["pooler.out#stats"][1])
     np.testing.assert_allclose(pooled.flatten()[::step].numpy(), expected, rtol=0, atol=1e-4 * scale)
-    sure = torch.from_numpy(figures["upstream_cpu.decoder.margin"]).amin(1) >= MARGIN
+    sure = surely(figures, "upstream_cpu.decoder.margin", len(pooled))
     assert torch.equal(decoded.tokens[sure], torch.from_numpy(figures["upstream_cpu.decoder.tokens"])[sure])
     assert (pooled - stages["pooled"]).abs().max() > 10 * 1e-4 * scale  # the option makes a difference
 
@@ -278,11 +290,13 @@ def training(request: pytest.FixtureRequest) -> Training:
     dense = model.assigner(head.locations(), head.strides, [s["targets"] for s in samples])
     pattern = torch.from_numpy(figures["meta.teacher_pattern"])
     draws = {"free": torch.zeros(length), "mixed": pattern.repeat(-(-length // len(pattern)))[:length]}
-    log_probs = {"teacher": seen["decoded"].log_probs.detach()}
+    log_probs, classes = {}, torch.zeros(0, length, dtype=torch.int64)
     with torch.no_grad():
         proposals = model.selector(head)
-        for name, teacher in draws.items():
-            log_probs[name] = model.recognizer.decoder(seen["encoded"], seen["classes"], teacher).log_probs
+        if "decoded" in seen:  # there was something to read
+            classes, log_probs["teacher"] = seen["classes"], seen["decoded"].log_probs
+            for name, teacher in draws.items():
+                log_probs[name] = model.recognizer.decoder(seen["encoded"], classes, teacher).log_probs
     features, regions = seen["pooler_input"]
     return Training(
         version,
@@ -292,7 +306,7 @@ def training(request: pytest.FixtureRequest) -> Training:
         dense,
         proposals,
         log_probs,
-        seen["classes"],
+        classes,
         [feature.detach() for feature in features],
         regions,
         seen["pooled"],
@@ -311,6 +325,8 @@ def test_abcnet_targets_match_the_published_assignment(training):
         close(figures, f"pooler.in.{i}", regions, BOX_TOLERANCE)
     # From the stored curves: those that the network predicts differ in their last digits, and texture multiplies that.
     curves = [torch.from_numpy(figures[f"pooler.in.{i}"]) for i in range(len(training.regions))]
+    if sum(map(len, curves)) == 0:
+        return
     assert_matches(figures, "pooler.out", training.model.recognizer.pooler(training.features, curves))
 
 
@@ -345,6 +361,9 @@ def test_abcnet_batch_statistics_move_by_a_tenth_in_one_step(training):
         if name.startswith("after.") and name.endswith("running_mean"):
             np.testing.assert_allclose(training.figures[name], before[name.removeprefix("after.")], rtol=1e-6)
     norm = training.model.recognizer.tower[0][1]
+    if len(training.classes) == 0:
+        assert int(norm.num_batches_tracked) == 0
+        return
     batch = training.model.recognizer.tower[0][0](training.pooled)
     momentum = 0.1
     expected = (1 - momentum) * before["roi_heads.tower.0.1.running_mean"] + momentum * batch.mean((0, 2, 3))
