@@ -7,6 +7,7 @@
     python scripts/benchmark.py data                # the training mapper step by step, the loader, its memory
     python scripts/benchmark.py spotters            # BezierAlign, deformable attention and whole spotters
     python scripts/benchmark.py detectors           # post-processing against plain loops, whole detectors
+    python scripts/benchmark.py reading DATASET     # our spotter beside Tesseract and RapidOCR; its own options: --help
 
 Alternatives are timed in turn (A B C A B C ...), so that a machine that slows down slows all of them; the table gives
 the median time of each and its ratio to the first. On the CPU the time is the process's CPU time with one thread,
@@ -15,6 +16,7 @@ which other jobs on the machine disturb least; on a GPU it is the time between t
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -228,6 +230,10 @@ def detectors(options: argparse.Namespace, device: torch.device) -> None:
 
 def main() -> None:
     """Run one benchmark."""
+    if sys.argv[1:2] == ["reading"]:
+        import benchmark_reading  # the file beside this one, which compares tools on a dataset: other options
+
+        sys.exit(benchmark_reading.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     functions = (matching, backbones, params, evaluation, data, spotters, detectors)
     benchmarks = {function.__name__: function for function in functions}
