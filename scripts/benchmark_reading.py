@@ -165,7 +165,7 @@ def usable_readers(
             usual = replace(settings[0], confidences=settings[0].confidences[:1])
             readers += settings if search else [usual]
     if not readers:
-        raise ConfigError("no tool to compare: install one of those above, or name our weights with --weights FILE")
+        raise ConfigError("no tool to compare: install one of those above")
     return readers
 
 

@@ -82,13 +82,10 @@ def our_readers(weights: str, overrides: Sequence[str]) -> list[Reader]:
     """Our spotter on the CPU, as its configuration and ``overrides`` (KEY VALUE pairs) have it.
 
     Raises:
-        ToolMissingError: no weights.
-        CheckpointError: they cannot be used.
+        CheckpointError: the weights cannot be used.
         ConfigError: an unknown key.
     """
-    if not weights:
-        raise ToolMissingError("fasttcm: left out; --weights FILE names the checkpoint of a trained spotter")
-    spotter = Spotter.from_checkpoint(weights, device="cpu", overrides=overrides)
+    spotter = Spotter(weights, device="cpu", overrides=overrides)
 
     def read(image: Pixels) -> Words:
         words: Words = spotter(image).to_json(image_id=0)["words"]
