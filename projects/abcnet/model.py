@@ -110,7 +110,9 @@ class ABCNet(nn.Module):
 
     def _resting(self) -> list[nn.Module]:
         """The parts that do not train."""
-        return {"all": [], "detection": [self.recognizer], "recognition": [self.backbone, self.head]}[self.trained]
+        if self.trained == "all":
+            return []
+        return [self.recognizer] if self.trained == "detection" else [self.backbone, self.head]
 
     def forward(
         self, samples: Sequence[Sample], *, teacher: Tensor | None = None
