@@ -203,6 +203,15 @@ class TextEncoder:
         where = f"{source}: " if str(source) else ""
         return [self._row(text, where) for text in texts]
 
+    def summary(self) -> str:
+        """What did not fit so far, as one line; "" when everything did."""
+        parts = []
+        if self.cut:
+            parts.append(f"{self.cut} texts were longer than {self.max_length} characters and were cut")
+        if self.foreign:
+            parts.append(f'{self.foreign} texts had characters outside the charset, which became "unknown"')
+        return "; ".join(parts)
+
     def _row(self, text: str, where: str) -> list[int]:
         length = len(self.charset.normalize(text))
         if length > self.max_length:

@@ -42,6 +42,17 @@ def test_foreign_characters_become_unknown_and_are_counted(caplog: pytest.LogCap
     assert encode.foreign == 2 and len(caplog.records) == 1 and "c.png: text 'aé'" in caplog.text
 
 
+def test_what_did_not_fit_is_summed_up() -> None:
+    encode = TextEncoder(LOWER, max_length=3)
+    encode(["abc"])
+    assert encode.summary() == ""
+    encode(["abcd", "é", "abcdé"])
+    assert encode.summary() == (
+        "2 texts were longer than 3 characters and were cut; "
+        '2 texts had characters outside the charset, which became "unknown"'
+    )
+
+
 def test_the_length_is_that_of_the_text_in_the_case_of_the_set() -> None:
     # Lower case of U+0130 has two characters, of which the second would be cut.
     encode = TextEncoder(LOWER, max_length=1)

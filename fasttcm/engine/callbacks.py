@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from rich.progress import Progress, TextColumn
 
+from fasttcm.charset import TextEncoder
 from fasttcm.engine.checkpoint import read_torch_file, save_model, write_atomically
 from fasttcm.errors import CheckpointError
 
@@ -125,6 +126,12 @@ class LossLog(L.Callback):
                 pace,
                 left,
             )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Say how many texts did not fit, in this process."""
+        encoder = getattr(pl_module.model, "encode", None)
+        if isinstance(encoder, TextEncoder) and encoder.summary():
+            _LOG.warning("in this run (a text counts each time it is read): %s", encoder.summary())
 
 
 class ProgressBar(L.Callback):

@@ -280,6 +280,47 @@ def test_scalars_written_under_numpy_1_are_read(tmp_path: Path) -> None:
     assert read_torch_file(tmp_path / "old.pth")["lr"] == 0.5
 
 
+def test_files_in_the_format_before_pytorch_1_6_are_read(tmp_path: Path) -> None:
+    content = {"model": state_of(*V1), "optimizer": {"lr": np.float64(0.5)}, "iteration": 7}
+    torch.save(content, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    found = read_checkpoint(tmp_path / "old.pth")
+    assert found.iteration == 7 and found.config.MODEL.META_ARCHITECTURE == "ABCNet"
+    evil = {"model": {}, "optimizer": Harmful(os.system, "true")}
+    torch.save(evil, tmp_path / "evil.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"evil\.pth.*cannot be read safely"):
+        read_checkpoint(tmp_path / "evil.pth")
+
+
+TOTALTEXT = ("deepsolo", "deepsolo_r50_totaltext")
+TESTR = ("testr", "testr_r50_polygon")
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataset", "message"),
+    [
+        (
+            TOTALTEXT,
+            "ctw1500",
+            r"CHARSET is 'lower36' in the .*; MODEL\.TEXT\.MAX_LENGTH is 25 in the checkpoint and 50",
+        ),
+        (TESTR, "ctw1500", r"configuration: MODEL\.TEXT\.MAX_LENGTH is 25 in the checkpoint and 100 in the config"),
+        (TOTALTEXT, "icdar2015", ""),
+        (TESTR, "totaltext", ""),
+    ],
+)
+def test_a_transformer_for_another_dataset_names_vocabulary_and_length(
+    kind: tuple[str, str], dataset: str, message: str
+) -> None:
+    found = read_published({key: torch.zeros(()).expand(shape) for key, shape in manifest(*kind).items()})
+    given = load_config(CONFIGS / kind[0] / dataset / "imagenet_r50.yaml")
+    keys = [key for key in TRAVELLING_KEYS if key in found.options]
+    if not message:
+        check_same_inputs(found.config, given, "published.pth", keys=keys)
+        return
+    with pytest.raises(CheckpointError, match=message):
+        check_same_inputs(found.config, given, "published.pth", keys=keys)
+
+
 def test_truncated_files_and_pickles_get_one_line(v1: Path, tmp_path: Path) -> None:
     content = v1.read_bytes()
     for size in (0, 100, len(content) // 2, len(content) - 1000):

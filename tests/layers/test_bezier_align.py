@@ -199,3 +199,13 @@ def test_pooler_compiles_without_a_graph_break():
     pooler = BezierPooler(output_size=(2, 4))
     compiled = torch.compile(pooler, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(features, curves), pooler(features, curves))
+
+
+def test_the_gradient_compiles_too():
+    torch.manual_seed(0)
+    feature = torch.randn(1, 2, 8, 8, requires_grad=True)
+    compiled = torch.compile(lambda f: bezier_align(f, roi(2, 2, 25, 20), (2, 4), 0.25), backend="aot_eager")
+    out, expected = compiled(feature), bezier_align(feature, roi(2, 2, 25, 20), (2, 4), 0.25)
+    torch.testing.assert_close(out, expected)
+    ours, theirs = (torch.autograd.grad(x.square().sum(), feature)[0] for x in (out, expected))
+    torch.testing.assert_close(ours, theirs)

@@ -36,8 +36,8 @@ def test_settings_are_read_off_the_shapes():
     lite = {k: v for k, v in state().items() if "input_proj." not in k or "input_proj.0." in k}
     options = published_options(lite)
     assert (options["MODEL.TESTR.NUM_FEATURE_LEVELS"], options["MODEL.TESTR.IN_LEVELS"]) == (1, ["res5"])
-    with pytest.raises(CheckpointError, match="reads 55 character classes"):
-        published_options(state() | {"testr.text_class.weight": torch.zeros(55, 256)})
+    own = published_options(state() | {"testr.text_class.weight": torch.zeros(55, 256)})
+    assert own["MODEL.TEXT.CHARSET"] == "unlisted:53"
 
 
 def test_the_format_is_recognised_by_its_names():
@@ -75,6 +75,19 @@ def test_shipped_configurations_train_as_published(dataset, backbone):
     }[dataset]
     found = solver.BASE_LR, model.TESTR.INFERENCE_TH_TEST, model.TEXT.MAX_LENGTH
     assert found == (rate, threshold, length)
+
+
+@pytest.mark.parametrize("dataset", ["pretrain", "totaltext", "ctw1500", "icdar2015"])
+def test_tcm_adds_its_map_to_res4_and_trains_picture_by_picture(dataset):
+    cfg = load_config(ROOT / "configs" / "testr" / dataset / "tcm_spotter.yaml")
+    model, solver = cfg.MODEL, cfg.SOLVER
+    assert (
+        *("tcm_cr50", "res4"),
+        "imagenet_r50",
+    ) == (model.BACKBONE.NAME, model.TCM.SPOTTER_LEVEL, model.TCM.SPOTTER_TRUNK)
+    assert model.PIXEL_MEAN == [123.675, 116.28, 103.53] and model.TCM.LOSS_WEIGHT == 2.0
+    assert (8 if dataset == "pretrain" else 1) == solver.IMS_PER_BATCH
+    assert ("Ranger" if dataset == "ctw1500" else "AdamW") == solver.OPTIMIZER
 
 
 @pytest.mark.parametrize("backbone", ["imagenet_r50", "fasttcm_cr50"])
