@@ -16,7 +16,7 @@ ALLOWED = {
     "charset_file": {"errors"},
     "charset": {"errors", "charset_file"},
     "structures": {"geometry", "charset"},
-    "layers": {"geometry", "structures", "errors"},
+    "layers": BASICS,
     "losses": {"geometry", "structures", "layers", "errors"},
     "clip": {"layers", "errors"},
     "tcm": BASICS | {"layers", "losses", "clip"},

@@ -1,11 +1,18 @@
 """Decoder layer over instances made of points (DeepSolo, TESTR): attention within, attention across, a look, an FFN."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from fasttcm.layers.deformable_attention import DeformableAttention
 from fasttcm.layers.deformable_encoder import FeedForward
 
-__all__ = ["PointDecoderLayer"]
+__all__ = ["PointDecoderLayer", "point_decoder_layers"]
+
+
+def point_decoder_layers(count: int, **options: Any) -> nn.ModuleList:
+    """``count`` layers of the same ``options``, see :class:`PointDecoderLayer`; each with weights of its own."""
+    return nn.ModuleList(PointDecoderLayer(**options) for _ in range(count))
 
 
 class PointDecoderLayer(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fasttcm.losses.focal import FOCAL_ALPHA, FOCAL_GAMMA
 
-__all__ = ["assign", "focal_class_cost"]
+__all__ = ["assign", "distance_cost", "focal_class_cost", "point_class_cost"]
 
 _LOG_EPS = 1e-8
 """Added to the probabilities under the logarithms (Deformable DETR)."""
@@ -26,6 +26,16 @@ def focal_class_cost(prob: Tensor, alpha: float = FOCAL_ALPHA, gamma: float = FO
     positive = alpha * (1 - prob) ** gamma * -(prob + _LOG_EPS).log()
     negative = (1 - alpha) * prob**gamma * -(1 - prob + _LOG_EPS).log()
     return positive - negative
+
+
+def point_class_cost(logits: Tensor, alpha: float = FOCAL_ALPHA, gamma: float = FOCAL_GAMMA) -> Tensor:
+    """(Q, 1) float32 costs of predictions with logits (Q, P) at P points: the mean of :func:`focal_class_cost`."""
+    return focal_class_cost(logits.float().sigmoid(), alpha, gamma).mean(1, keepdim=True)
+
+
+def distance_cost(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """(Q, ...) and (n, ...) numbers to the (Q, n) float32 sums of absolute differences."""
+    return torch.cdist(predicted.float().flatten(1), wanted.float().flatten(1), p=1)
 
 
 def assign(cost: Tensor) -> tuple[Tensor, Tensor]:

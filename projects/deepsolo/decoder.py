@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fasttcm.layers.mlp import MLP, logit
 from fasttcm.layers.multi_scale import TokenMap
-from fasttcm.layers.point_decoder import PointDecoderLayer
+from fasttcm.layers.point_decoder import point_decoder_layers
 from fasttcm.layers.sine_encoding import sine_points
 from fasttcm.projects.deepsolo.output import LayerOutput
 
@@ -40,25 +41,11 @@ class PointDecoder(nn.Module):
         num_queries: largest number Q of instances.
         num_points: points P of each.
         layers: number of layers.
-        heads: attention heads.
-        levels: levels of the tokens.
-        sampling_points: of deformable attention, a head and level.
-        feedforward: width inside the feed-forward networks.
-        dropout: probability.
+        options: of every layer, see :class:`~fasttcm.layers.point_decoder.PointDecoderLayer`.
     """
 
     def __init__(
-        self,
-        *,
-        channels: int = 256,
-        num_queries: int = 100,
-        num_points: int = 25,
-        layers: int = 6,
-        heads: int = 8,
-        levels: int = 4,
-        sampling_points: int = 4,
-        feedforward: int = 1024,
-        dropout: float = 0.0,
+        self, *, channels: int = 256, num_queries: int = 100, num_points: int = 25, layers: int = 6, **options: Any
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -69,17 +56,7 @@ class PointDecoder(nn.Module):
             assert isinstance(linear, nn.Linear)
             nn.init.xavier_uniform_(linear.weight)
         self.coordinates = MLP(in_channels=channels, channels=channels, out_channels=2, layers=3).zero_last()
-        self.layers = nn.ModuleList(
-            PointDecoderLayer(
-                channels=channels,
-                heads=heads,
-                levels=levels,
-                sampling_points=sampling_points,
-                feedforward=feedforward,
-                dropout=dropout,
-            )
-            for _ in range(layers)
-        )
+        self.layers = point_decoder_layers(layers, channels=channels, **options)
 
     def forward(self, references: Tensor, memory: TokenMap) -> list[PointStates]:
         """Refine; returns the states after each layer.

@@ -3,16 +3,13 @@
 The published model registers shared modules several times, so its files hold 124 tensors twice or more often.
 """
 
-import re
 from collections.abc import Collection, Mapping
 
-import torch
 from torch import Tensor
 
 from fasttcm.charset import named_by_size
-from fasttcm.errors import CheckpointError
 from fasttcm.layers.image_batch import IMAGENET_PIXEL_MEAN, IMAGENET_PIXEL_STD
-from fasttcm.layers.resnet_keys import from_detectron2
+from fasttcm.layers.query_keys import count_layers, merge_aliases, rename_query_key
 
 __all__ = ["from_published", "matches", "published_options", "rename_published"]
 
@@ -32,15 +29,8 @@ _HEADS = 8
 _NOT_WEIGHTS = ("pixel_mean", "pixel_std")
 """Buffers in old checkpoints that are settings here."""
 
-_ENCODER = r"transformer\.encoder\.layers\.(\d+)\."
 _DECODER = r"transformer\.decoder\.layers\.(\d+)\."
 _RULES: tuple[tuple[str, str], ...] = (
-    (r"input_proj\.(\d+)\.(\d+)\.", "projection.projections.{0}.{1}."),
-    (r"transformer\.level_embed$", "projection.level_embed"),
-    (rf"{_ENCODER}self_attn\.", "encoder.layers.{0}.attention."),
-    (rf"{_ENCODER}norm1\.", "encoder.layers.{0}.norm."),
-    (rf"{_ENCODER}linear(\d)\.", "encoder.layers.{0}.feedforward.linear{1}."),
-    (rf"{_ENCODER}norm2\.", "encoder.layers.{0}.feedforward.norm."),
     (r"transformer\.enc_output\.", "proposals.features.linear."),
     (r"transformer\.enc_output_norm\.", "proposals.features.norm."),
     (r"(?:bezier_proposal_class|transformer\.bezier_class_embed)\.", "proposals.class_logit."),
@@ -56,22 +46,12 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"ctrl_point_text\.\d+\.", "heads.characters."),
     (r"boundary_offset\.\d+\.", "heads.boundary."),
 )
-"""(regular expression after ``detection_transformer.``, what replaces it; ``{i}`` is group i)."""
+"""(regular expression after ``detection_transformer.``, what replaces it), beside the shared rules."""
 
 
 def rename_published(key: str) -> str | None:
     """Our name of a published weight, the same for all its aliases; ``None`` when it has none."""
-    if key.startswith(_BACKBONE):
-        inner = from_detectron2(key.removeprefix(_BACKBONE))
-        return None if inner is None else f"backbone.{inner}"
-    if not key.startswith(_ROOT):
-        return None
-    name = key.removeprefix(_ROOT)
-    for pattern, replacement in _RULES:
-        match = re.match(pattern, name)
-        if match:
-            return replacement.format(*match.groups()) + name[match.end() :]
-    return None
+    return rename_query_key(key, _ROOT, _RULES)
 
 
 def matches(keys: Collection[str]) -> bool:
@@ -80,31 +60,8 @@ def matches(keys: Collection[str]) -> bool:
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a published state dict (the content of ``model`` in the file).
-
-    Args:
-        state: every entry of the file.
-
-    Returns:
-        Entries for the whole model on the ImageNet backbone, counters of batches included, which published frozen
-        normalisations do not have. What has no name here keeps its own, so that a strict loader lists it.
-
-    Raises:
-        CheckpointError: two names of one shared weight hold different values.
-    """
-    renamed: dict[str, Tensor] = {}
-    for key, value in state.items():
-        if key in _NOT_WEIGHTS:
-            continue
-        ours = rename_published(key) or key
-        if ours in renamed and not torch.equal(renamed[ours], value):
-            raise CheckpointError(
-                f"{key} differs from another name of the same weight ({ours} here); this is no published DeepSolo, "
-                "whose layers share their heads"
-            )
-        renamed[ours] = value
-    norms = [key.removesuffix("running_mean") for key in renamed if key.endswith("running_mean")]
-    return renamed | {f"{norm}num_batches_tracked": torch.zeros((), dtype=torch.int64) for norm in norms}
+    """Rename a published state dict (the content of ``model`` in the file); see :func:`merge_aliases`."""
+    return merge_aliases(state, rename_published, skipped=_NOT_WEIGHTS, project="DeepSolo")
 
 
 def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:
@@ -137,16 +94,10 @@ def published_options(state: Mapping[str, Tensor]) -> dict[str, object]:
         "MODEL.DEEPSOLO.NHEADS": _HEADS,
         "MODEL.DEEPSOLO.NUM_FEATURE_LEVELS": levels,
         "MODEL.DEEPSOLO.DIM_FEEDFORWARD": len(state[f"{_ROOT}transformer.encoder.layers.0.linear1.weight"]),
-        "MODEL.DEEPSOLO.ENC_LAYERS": _layers(state, "encoder"),
-        "MODEL.DEEPSOLO.DEC_LAYERS": _layers(state, "decoder"),
+        "MODEL.DEEPSOLO.ENC_LAYERS": count_layers(state, _ROOT, "encoder"),
+        "MODEL.DEEPSOLO.DEC_LAYERS": count_layers(state, _ROOT, "decoder"),
         "MODEL.DEEPSOLO.ENC_N_POINTS": sampled[0],
         "MODEL.DEEPSOLO.DEC_N_POINTS": sampled[1],
         "INPUT.MIN_SIZE_TEST": 1000,
         "INPUT.MAX_SIZE_TEST": 1200 if num_points == _NUM_POINTS_OF_LINES else 1892,
     }
-
-
-def _layers(state: Mapping[str, Tensor], part: str) -> int:
-    """Number of layers of the encoder or decoder."""
-    found = (re.match(rf"{re.escape(_ROOT)}transformer\.{part}\.layers\.(\d+)\.", key) for key in state)
-    return len({match[1] for match in found if match})

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fasttcm.losses.ctc import pairwise_ctc_cost
-from fasttcm.losses.hungarian import assign, focal_class_cost
+from fasttcm.losses.hungarian import assign, distance_cost, point_class_cost
 from fasttcm.projects.deepsolo.proposals import curve_points
 from fasttcm.projects.deepsolo.targets import ImageTargets
 
@@ -56,8 +56,8 @@ class Matcher:
             text_logits: (Q, P, V + 1) character logits, the blank last.
             targets: n texts.
         """
-        cost = self.class_weight * self._class_cost(logits)
-        cost = cost + self.point_weight * _distance(points, targets.points)
+        cost = self.class_weight * point_class_cost(logits[..., 0], self.focal_alpha, self.focal_gamma)
+        cost = cost + self.point_weight * distance_cost(points, targets.points)
         blank = text_logits.shape[2] - 1
         text_cost = pairwise_ctc_cost(text_logits, targets.classes, targets.lengths, blank)
         return assign(cost + self.text_weight * text_cost)
@@ -72,14 +72,6 @@ class Matcher:
             targets: n texts.
         """
         num_points = targets.points.shape[1]
-        distance = _distance(curve_points(curves, num_points), curve_points(targets.curves, num_points))
-        return assign(self.curve_class_weight * self._class_cost(logits[:, None]) + self.curve_weight * distance)
-
-    def _class_cost(self, logits: Tensor) -> Tensor:
-        """(Q, P, 1) to (Q, 1), the mean over the points of a prediction."""
-        return focal_class_cost(logits.float().sigmoid(), self.focal_alpha, self.focal_gamma).mean(1)
-
-
-def _distance(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """(Q, P, 2) and (n, P, 2) to the (Q, n) sums of absolute differences."""
-    return torch.cdist(predicted.float().flatten(1), wanted.flatten(1), p=1)
+        distance = distance_cost(curve_points(curves, num_points), curve_points(targets.curves, num_points))
+        class_cost = point_class_cost(logits, self.focal_alpha, self.focal_gamma)
+        return assign(self.curve_class_weight * class_cost + self.curve_weight * distance)

@@ -1,15 +1,13 @@
 """Ground truth as matcher and losses see it: normalised centre lines and boundaries, rows of classes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fasttcm.charset import TextEncoder
-from fasttcm.errors import DataError
 from fasttcm.projects.deepsolo.proposals import curve_points
-from fasttcm.structures import ILLEGIBLE, Sample, TextTargets
+from fasttcm.structures import TextTargets
 
 __all__ = ["ImageTargets", "TargetBuilder", "boundary_points", "centre_curves"]
 
@@ -49,9 +47,9 @@ def boundary_points(beziers: Tensor, num_points: int) -> Tensor:
 
 
 class TargetBuilder:
-    """From the annotations of a batch to :class:`ImageTargets`.
+    """From the annotations of an image to :class:`ImageTargets`.
 
-    Illegible and empty texts are left out, as in the published data (SPEC ``deepsolo`` section 15): what is not asked
+    Ignored and empty texts are left out, as in the published data (SPEC ``deepsolo`` section 15): what is not asked
     for counts as background.
 
     Args:
@@ -64,27 +62,21 @@ class TargetBuilder:
         self.encode = encode
 
     def __call__(
-        self, samples: Sequence[Sample], sizes: Sequence[tuple[int, int]], device: torch.device
-    ) -> list[ImageTargets]:
-        """Targets of a batch.
+        self, targets: TextTargets, size: tuple[int, int], name: str, device: torch.device | str = "cpu"
+    ) -> ImageTargets:
+        """Targets of one image.
 
         Args:
-            samples: with ``targets`` in pixels of the image.
-            sizes: unpadded height and width of each image in pixels.
+            targets: its texts in pixels.
+            size: its unpadded height and width in pixels.
+            name: what messages call it.
             device: where the result lives.
 
         Raises:
-            DataError: a sample without targets, or with a text that is too long where that is refused.
+            DataError: a text is too long where that is refused.
         """
-        return [self._image(sample, size, device) for sample, size in zip(samples, sizes, strict=True)]
-
-    def _image(self, sample: Sample, size: tuple[int, int], device: torch.device) -> ImageTargets:
-        name = sample.get("file_name") or sample.get("image_id") or "(unnamed)"
-        if "targets" not in sample:
-            raise DataError(f"training sample {name} has no targets; use a dataset with annotations")
-        targets: TextTargets = sample["targets"]
         ignored = zip(targets.texts, targets.ignore.tolist(), strict=True)
-        kept = [i for i, (text, ignore) in enumerate(ignored) if text not in ("", ILLEGIBLE) and not ignore]
+        kept = [i for i, (text, ignore) in enumerate(ignored) if text and not ignore]
         span = torch.tensor([size[1], size[0]], dtype=torch.float32, device=device)
         beziers = targets.beziers[kept].to(device, torch.float32)
         normalised = (beziers.view(-1, 8, 2) / span).view(-1, 16)

@@ -1,12 +1,13 @@
 """Two decoders side by side: one follows the outline of a text, the other spells it (TESTR, section 3.3)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fasttcm.layers.multi_scale import TokenMap
-from fasttcm.layers.point_decoder import PointDecoderLayer
+from fasttcm.layers.point_decoder import point_decoder_layers
 from fasttcm.layers.sine_encoding import sine_points
 
 __all__ = ["DualDecoder", "text_positions"]
@@ -43,13 +44,10 @@ class DualDecoder(nn.Module):
     Args:
         channels: model width.
         num_layers: of each branch.
-        heads: attention heads.
-        levels: feature levels of the memory.
-        sampling_points: of deformable attention, per head and level.
-        feedforward: width between the two linear layers.
-        dropout: in training.
         num_points: outline points N.
         max_length: characters T.
+        dropout: in training.
+        options: of every layer, see :class:`~fasttcm.layers.point_decoder.PointDecoderLayer`.
     """
 
     text_position: Tensor
@@ -59,38 +57,21 @@ class DualDecoder(nn.Module):
         *,
         channels: int = 256,
         num_layers: int = 6,
-        heads: int = 8,
-        levels: int = 4,
-        sampling_points: int = 4,
-        feedforward: int = 1024,
-        dropout: float = 0.1,
         num_points: int = 16,
         max_length: int = 25,
+        dropout: float = 0.1,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.num_points = num_points
-
-        def branch() -> nn.ModuleList:
-            return nn.ModuleList(
-                PointDecoderLayer(
-                    channels=channels,
-                    heads=heads,
-                    levels=levels,
-                    sampling_points=sampling_points,
-                    feedforward=feedforward,
-                    dropout=dropout,
-                )
-                for _ in range(num_layers)
-            )
-
         self.box_position = nn.Linear(channels, channels)
         self.box_position_norm = nn.LayerNorm(channels)
         nn.init.xavier_uniform_(self.box_position.weight)
         self.point_embed = nn.Embedding(num_points, channels)
         self.text_embed = nn.Embedding(max_length, channels)
-        self.point_layers = branch()
-        self.text_layers = branch()
+        self.point_layers = point_decoder_layers(num_layers, channels=channels, dropout=dropout, **options)
+        self.text_layers = point_decoder_layers(num_layers, channels=channels, dropout=dropout, **options)
         self.register_buffer("text_position", text_positions(max_length, channels), persistent=False)
 
     def forward(self, boxes: Tensor, memory: TokenMap) -> list[tuple[Tensor, Tensor]]:

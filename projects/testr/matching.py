@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from fasttcm.losses.hungarian import assign, focal_class_cost
+from fasttcm.losses.hungarian import assign, distance_cost, point_class_cost
 from fasttcm.losses.set_losses import box_giou
 from fasttcm.projects.testr.targets import ImageTargets
 
@@ -52,9 +52,8 @@ class Matcher:
             points: (Q, N, 2) outlines in fractions of the image.
             targets: n texts.
         """
-        cost = self.class_weight * self._class_cost(logits)
-        cost = cost + self.point_weight * torch.cdist(points.float().flatten(1), targets.points.flatten(1), p=1)
-        return assign(cost)
+        cost = self.class_weight * point_class_cost(logits, self.focal_alpha, self.focal_gamma)
+        return assign(cost + self.point_weight * distance_cost(points, targets.points))
 
     @torch.no_grad()
     def tokens(self, logits: Tensor, boxes: Tensor, targets: ImageTargets) -> Match:
@@ -68,10 +67,6 @@ class Matcher:
         boxes = boxes.float()
         corners = box_convert(boxes, "cxcywh", "xyxy")[:, None]
         overlap = box_giou(corners, box_convert(targets.boxes, "cxcywh", "xyxy"))
-        cost = self.box_weight * torch.cdist(boxes, targets.boxes, p=1)
-        return assign(cost + self.class_weight * self._class_cost(logits) - self.giou_weight * overlap)
-
-    def _class_cost(self, logits: Tensor) -> Tensor:
-        """(Q, 1), averaged over the points of a prediction."""
-        cost = focal_class_cost(logits.float().sigmoid(), self.focal_alpha, self.focal_gamma)
-        return cost.mean(1, keepdim=True)
+        cost = self.box_weight * distance_cost(boxes, targets.boxes)
+        cost = cost + self.class_weight * point_class_cost(logits, self.focal_alpha, self.focal_gamma)
+        return assign(cost - self.giou_weight * overlap)

@@ -1,18 +1,16 @@
 """Ground truth as the matcher and the losses see it: normalised boxes and outlines, rows of classes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fasttcm.charset import TextEncoder
-from fasttcm.errors import DataError
 from fasttcm.geometry import sample_sides
-from fasttcm.structures import ILLEGIBLE, Sample, TextTargets
+from fasttcm.structures import TextTargets
 
-__all__ = ["ImageTargets", "TargetBuilder", "annotations", "image_name"]
+__all__ = ["ImageTargets", "TargetBuilder"]
 
 
 @dataclass
@@ -34,7 +32,7 @@ class ImageTargets:
 
 
 class TargetBuilder:
-    """From annotations to :class:`ImageTargets`.
+    """From the annotations of an image to :class:`ImageTargets`.
 
     Texts to be ignored are left out, as in the published data: what is not asked for counts as background.
 
@@ -48,29 +46,19 @@ class TargetBuilder:
         self.num_points = num_points
 
     def __call__(
-        self,
-        targets: Sequence[TextTargets],
-        sizes: Sequence[tuple[int, int]],
-        names: Sequence[str],
-        device: torch.device | str = "cpu",
-    ) -> list[ImageTargets]:
-        """Targets of a batch.
+        self, targets: TextTargets, size: tuple[int, int], name: str, device: torch.device | str = "cpu"
+    ) -> ImageTargets:
+        """Targets of one image.
 
         Args:
-            targets: texts of each image in pixels.
-            sizes: unpadded height and width of each image in pixels.
-            names: what messages call each image.
+            targets: its texts in pixels.
+            size: its unpadded height and width in pixels.
+            name: what messages call it.
             device: where the result lives.
 
         Raises:
             DataError: a text is too long where that is refused.
         """
-        images = zip(targets, sizes, names, strict=True)
-        return [self._image(image, size, name, device) for image, size, name in images]
-
-    def _image(
-        self, targets: TextTargets, size: tuple[int, int], name: str, device: torch.device | str
-    ) -> ImageTargets:
         kept = [i for i, ignored in enumerate(targets.ignore.tolist()) if not ignored]
         beziers = targets.beziers.detach().cpu().numpy()
         outlines = [self._outline(targets.polygons[i], beziers[i]) for i in kept]
@@ -88,24 +76,3 @@ class TargetBuilder:
     def _outline(self, polygon: np.ndarray, bezier: np.ndarray) -> np.ndarray:
         """The annotated polygon when it has as many points, else points on the two curves."""
         return polygon if len(polygon) == self.num_points else sample_sides(bezier, self.num_points // 2)
-
-
-def image_name(sample: Sample) -> str:
-    """What messages call an image."""
-    return str(sample.get("file_name") or sample.get("image_id") or "(unnamed)")
-
-
-def annotations(samples: Sequence[Sample]) -> list[TextTargets]:
-    """The ``targets`` of every sample, with every ``###`` marked as ignored.
-
-    Raises:
-        DataError: a sample without targets, by name.
-    """
-    found = []
-    for sample in samples:
-        if "targets" not in sample:
-            raise DataError(f"training sample {image_name(sample)} has no targets; use a dataset with annotations")
-        targets: TextTargets = sample["targets"]
-        illegible = torch.tensor([text == ILLEGIBLE for text in targets.texts], dtype=torch.bool)
-        found.append(replace(targets, ignore=targets.ignore | illegible.to(targets.ignore.device)))
-    return found

@@ -238,7 +238,8 @@ def training(request) -> Training:
     for hook in hooks:
         hook.remove()
     sizes = [tuple(int(n) for n in row) for row in figures["train/image_sizes"]]
-    targets = model.target_builder(samples, sizes, torch.device("cpu"))
+    images = zip(samples, sizes, strict=True)
+    targets = [model.target_builder(sample["targets"], size, "") for sample, size in images]
     return Training(figures, model, losses, layers, proposals[0], targets)
 
 

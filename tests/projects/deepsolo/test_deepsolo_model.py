@@ -1,4 +1,3 @@
-import logging
 import math
 
 import numpy as np
@@ -8,8 +7,9 @@ from tiny import sample, tiny_config
 from torch import Tensor, nn
 
 from fasttcm.engine.build import build_model
-from fasttcm.errors import ConfigError, DataError
+from fasttcm.errors import ConfigError
 from fasttcm.geometry import bezier_points
+from fasttcm.layers.annotations import annotations
 from fasttcm.projects.deepsolo.model import DeepSolo
 from fasttcm.projects.deepsolo.proposals import curve_points
 
@@ -42,30 +42,6 @@ def test_every_layer_and_the_encoder_have_losses():
     assert set(tiny_model(MODEL__DEEPSOLO__AUX_LOSS=False).train()(samples)) == LAYER | ENCODER
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 3), (9, 70), (33, 31)])
-def test_images_smaller_than_a_stride_train_and_read(size):
-    model = tiny_model(MODEL__DEEPSOLO__INFERENCE_TH_TEST=0.0)
-    tiny = sample("abc", height=size[0], width=size[1])
-    total(model.train()([tiny, sample("de", seed=1)])).backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
-    with torch.inference_mode():
-        (words,) = model.eval()([tiny])
-    assert torch.isfinite(words.boxes).all() and (words.height, words.width) == size
-
-
-def test_fewer_tokens_than_queries_give_as_many_words_as_tokens():
-    model = everything(MODEL__DEEPSOLO__NUM_QUERIES=500, MODEL__BACKBONE__FROZEN_NORM=True)
-    with torch.inference_mode():
-        (words,) = model([sample(height=32, width=32)])
-    assert len(words) == 4 * 4 + 2 * 2 + 1 + 1
-    total(model.train()([sample("abc", height=32, width=32)])).backward()
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-
-
-def test_more_words_than_queries_train():
-    assert torch.isfinite(total(tiny_model(MODEL__DEEPSOLO__NUM_QUERIES=2).train()([sample("a", "b", "c")])))
-
-
 def test_without_text_everything_is_background():
     losses = tiny_model().train()([sample(), sample("###", seed=1), sample("abc", seed=2, ignore=True)])
     assert all(value == 0 for name, value in losses.items() if not name.startswith("loss_ce"))
@@ -76,14 +52,15 @@ def test_illegible_and_empty_texts_are_left_out():
     model = tiny_model().train()
     mixed = sample("abc", "###", "", "de")
     mixed["targets"].ignore[3] = True
-    (targets,) = model.target_builder([mixed], [(64, 64)], torch.device("cpu"))
+    (given,) = annotations([mixed])
+    targets = model.target_builder(given, (64, 64), "")
     assert len(targets) == 1 and targets.classes.tolist() == [model.charset.encode("abc", 6)]
     assert targets.lengths.tolist() == [3]
 
 
 def test_targets_follow_the_two_sides_of_a_word():
     model = tiny_model().train()
-    (targets,) = model.target_builder([sample("abc", width=128)], [(64, 128)], torch.device("cpu"))
+    targets = model.target_builder(sample("abc", width=128)["targets"], (64, 128), "")
     x = 10 + 40 * torch.linspace(0, 1, 6)
     span = torch.tensor([128.0, 64.0])
     torch.testing.assert_close(targets.points[0] * span, torch.stack([x, torch.full((6,), 8.0 + 6)], 1))
@@ -113,26 +90,6 @@ def test_losses_do_not_depend_on_the_order_of_the_words():
         torch.testing.assert_close(model([swapped])[name], value, msg=name)
 
 
-def test_a_padded_image_reads_what_it_reads_alone():
-    # What the padding shows through convolutions at the border is the only difference.
-    model = everything()
-    small, large = sample(seed=1), sample(seed=2)
-    model.batcher.size_divisibility = 64
-    with torch.inference_mode():
-        alone, together = model([small])[0], model([small, large])[0]
-    torch.testing.assert_close(alone.scores, together.scores, atol=1e-5, rtol=1e-5)
-    assert alone.texts == together.texts
-
-
-def test_the_original_size_scales_the_words():
-    model = everything()
-    image = sample(height=48, width=64)
-    with torch.inference_mode():
-        here, there = model([image])[0], model([{**image, "height": 96, "width": 256}])[0]
-    torch.testing.assert_close(here.boxes * torch.tensor([4.0, 2, 4, 2]), there.boxes)
-    assert here.texts == there.texts and len(here) == 8
-
-
 def test_training_and_evaluation_compute_the_same():
     model = tiny_model(MODEL__BACKBONE__FROZEN_NORM=True)
     image = sample("abc")
@@ -147,11 +104,6 @@ def test_training_and_evaluation_compute_the_same():
         torch.testing.assert_close(getattr(learning.layers[-1], name), getattr(reading.layers[-1], name))
 
 
-def test_published_padding_with_resnet_and_whole_cells_with_clip():
-    assert tiny_model().batcher.size_divisibility == 1
-    assert tiny_model(MODEL__BACKBONE__NAME="clip_r50").batcher.size_divisibility == 32
-
-
 def test_the_matching_map_widens_res5():
     model = tiny_model(MODEL__BACKBONE__NAME="fasttcm_cr50")
     shapes = model.backbone.output_shape()
@@ -161,31 +113,10 @@ def test_the_matching_map_widens_res5():
     ]
 
 
-def test_the_spotter_form_of_tcm_adds_its_map_to_res4():
-    changes = {"MODEL__BACKBONE__NAME": "tcm_cr50", "MODEL__TCM__SPOTTER_LEVEL": "res4", "MODEL__CLIP__EMBED_DIM": 256}
-    losses = tiny_model(**changes).train()([sample("abc")])
-    assert "loss_match" in losses and torch.isfinite(total(losses))
-
-
-def test_long_texts_are_cut_and_counted_or_refused(caplog):
-    model = tiny_model().train()
-    with caplog.at_level(logging.WARNING):
-        model([sample("abcdefgh", "abc")])
-    assert model.encode.cut == 1 and "at most 6" in caplog.text
-    with pytest.raises(DataError, match=r"0\.png: text 'abcdefgh'"):
-        tiny_model(MODEL__TEXT__TOO_LONG="refuse").train()([sample("abcdefgh")])
-
-
 def test_characters_outside_the_charset_are_unknown():
     model = tiny_model(MODEL__TEXT__CHARSET="lower36").train()
-    (targets,) = model.target_builder([sample("A-é")], [(64, 64)], torch.device("cpu"))
+    targets = model.target_builder(sample("A-é")["targets"], (64, 64), "")
     assert targets.classes.tolist() == [[0, 36, 36, 37, 37, 37]] and targets.lengths.tolist() == [3]
-
-
-def test_training_needs_targets():
-    bare = {key: value for key, value in sample("abc").items() if key != "targets"}
-    with pytest.raises(DataError, match=r"0\.png has no targets"):
-        tiny_model().train()([bare])
 
 
 def test_a_diverged_model_reports_a_loss_that_is_not_finite():

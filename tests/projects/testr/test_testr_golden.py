@@ -234,7 +234,7 @@ def test_testr_matches_are_the_published_ones(training):
     figures, model, output = training.figures, training.model, training.output
     given = [sample["targets"] for sample in training.samples]
     sizes = [tuple(sample["image"].shape[-2:]) for sample in training.samples]
-    targets = model.target_builder(given, sizes, [""] * len(given))
+    targets = [model.target_builder(*image, "") for image in zip(given, sizes, strict=True)]
     for i, target in enumerate(targets):
         assert target.classes.tolist() == figures[f"train/gt{i}/text"].tolist()
     *earlier, last = output.layers

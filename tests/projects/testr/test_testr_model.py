@@ -1,5 +1,4 @@
 import inspect
-import logging
 import math
 
 import pytest
@@ -9,7 +8,9 @@ from torch import Tensor, nn
 
 from fasttcm.config import get_defaults
 from fasttcm.engine.build import build_model
-from fasttcm.errors import ConfigError, DataError
+from fasttcm.errors import ConfigError
+from fasttcm.layers.point_decoder import PointDecoderLayer
+from fasttcm.layers.query_spotter import QuerySpotter
 from fasttcm.projects.testr.decoder import DualDecoder
 from fasttcm.projects.testr.loss import SetCriterion
 from fasttcm.projects.testr.matching import Matcher
@@ -36,67 +37,6 @@ def test_every_layer_and_the_encoder_have_losses():
     assert set(losses) == expected and all(torch.isfinite(value) for value in losses.values())
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 3), (9, 70), (33, 31)])
-def test_images_smaller_than_a_stride_train_and_read(size):
-    model = tiny_model(MODEL__TESTR__INFERENCE_TH_TEST=0.0)
-    tiny = sample("abc", height=size[0], width=size[1])
-    total(model.train()([tiny, sample("de", seed=1)])).backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
-    with torch.inference_mode():
-        (words,) = model.eval()([tiny])
-    assert torch.isfinite(words.boxes).all() and (words.height, words.width) == size
-
-
-def test_fewer_tokens_than_queries_give_as_many_words_as_tokens():
-    changes = {"MODEL__TESTR__NUM_QUERIES": 500, "MODEL__BACKBONE__FROZEN_NORM": True}
-    model = tiny_model(MODEL__TESTR__INFERENCE_TH_TEST=0.0, **changes).eval()
-    with torch.inference_mode():
-        (words,) = model([sample(height=32, width=32)])
-    assert len(words) == 4 * 4 + 2 * 2 + 1 + 1
-    losses = model.train()([sample("abc", height=32, width=32)])
-    assert torch.isfinite(total(losses))
-
-
-def test_more_words_than_queries_train():
-    model = tiny_model(MODEL__TESTR__NUM_QUERIES=2).train()
-    losses = model([sample("a", "b", "c")])
-    assert torch.isfinite(total(losses))
-
-
-def test_a_padded_image_reads_what_it_reads_alone():
-    # What the padding shows through convolutions at the border is the only difference.
-    model = tiny_model(MODEL__TESTR__INFERENCE_TH_TEST=0.0).eval()
-    small, large = sample(seed=1, height=64, width=64), sample(seed=2, height=64, width=64)
-    model.batcher.size_divisibility = 64
-    with torch.inference_mode():
-        alone, together = model([small])[0], model([small, large])[0]
-    torch.testing.assert_close(alone.scores, together.scores, atol=1e-5, rtol=1e-5)
-    assert alone.texts == together.texts
-
-
-def test_the_original_size_scales_the_words():
-    model = tiny_model(MODEL__TESTR__INFERENCE_TH_TEST=0.0).eval()
-    image = sample(height=48, width=64)
-    with torch.inference_mode():
-        here, there = model([image])[0], model([{**image, "height": 96, "width": 256}])[0]
-    torch.testing.assert_close(here.boxes * torch.tensor([4.0, 2, 4, 2]), there.boxes)
-    assert here.texts == there.texts and len(here) == 8
-
-
-def test_published_padding_with_resnet_and_whole_cells_with_clip():
-    assert tiny_model().batcher.size_divisibility == 1
-    assert tiny_model(MODEL__BACKBONE__NAME="clip_r50").batcher.size_divisibility == 32
-
-
-def test_long_texts_are_cut_and_counted_or_refused(caplog):
-    model = tiny_model().train()
-    with caplog.at_level(logging.WARNING):
-        model([sample("abcdefgh", "abc")])
-    assert model.encode.cut == 1 and "at most 6" in caplog.text
-    with pytest.raises(DataError, match=r"0\.png: text 'abcdefgh'"):
-        tiny_model(MODEL__TEXT__TOO_LONG="refuse").train()([sample("abcdefgh")])
-
-
 def test_character_scores_are_there_when_asked_for():
     image = [sample()]
     with torch.inference_mode():
@@ -104,13 +44,6 @@ def test_character_scores_are_there_when_asked_for():
         asked = tiny_model(MODEL__TESTR__INFERENCE_TH_TEST=0.0, MODEL__TESTR__CHAR_SCORES=True).eval()(image)[0]
     assert plain.char_scores is None and plain.texts == asked.texts
     assert [len(scores) for scores in asked.char_scores] == [len(text) for text in asked.texts]
-
-
-def test_the_spotter_form_of_tcm_adds_its_map_to_res4():
-    changes = {"MODEL__BACKBONE__NAME": "tcm_cr50", "MODEL__TCM__SPOTTER_LEVEL": "res4", "MODEL__CLIP__EMBED_DIM": 256}
-    model = tiny_model(**changes).train()
-    losses = model([sample("abc")])
-    assert "loss_match" in losses and torch.isfinite(total(losses))
 
 
 def test_initial_values_are_the_published_ones():
@@ -233,12 +166,18 @@ def test_module_defaults_are_the_configuration_defaults():
             {
                 "channels": "HIDDEN_DIM",
                 "num_layers": "DEC_LAYERS",
+                "dropout": "DROPOUT",
+                "num_points": "NUM_CTRL_POINTS",
+            },
+        ),
+        (
+            PointDecoderLayer,
+            {
+                "channels": "HIDDEN_DIM",
                 "heads": "NHEADS",
                 "levels": "NUM_FEATURE_LEVELS",
                 "sampling_points": "DEC_N_POINTS",
                 "feedforward": "DIM_FEEDFORWARD",
-                "dropout": "DROPOUT",
-                "num_points": "NUM_CTRL_POINTS",
             },
         ),
         (BoxProposals, {"num_queries": "NUM_QUERIES"}),
@@ -255,11 +194,12 @@ def test_module_defaults_are_the_configuration_defaults():
             },
         ),
         (SetCriterion, {"text_weight": "TEXT_WEIGHT"}),
-        (TESTR, {"in_levels": "IN_LEVELS", "threshold": "INFERENCE_TH_TEST", "char_scores": "CHAR_SCORES"}),
+        (TESTR, {"threshold": "INFERENCE_TH_TEST", "char_scores": "CHAR_SCORES"}),
+        (QuerySpotter, {"in_levels": "IN_LEVELS"}),
     ]
     for owner, names in pairs:
         signature = inspect.signature(owner.__init__).parameters
         for argument, key in names.items():
             default = signature[argument].default
             assert config.TESTR[key] == (list(default) if isinstance(default, tuple) else default), f"MODEL.TESTR.{key}"
-    assert inspect.signature(TESTR).parameters["max_length"].default == config.TEXT.MAX_LENGTH
+    assert inspect.signature(QuerySpotter).parameters["max_length"].default == config.TEXT.MAX_LENGTH
