@@ -242,19 +242,19 @@ def test_a_tiny_run_with_made_up_tools(reading, tools, dataset):
 def test_the_command_prints_and_writes_the_table(reading, tools, dataset, tmp_path, monkeypatch, capsys):
     answers = by_picture({1: found(("Cafe", 0, 0.9)), 2: []})
     settings = [tools.Reader("fake", "first", by_picture({1: [], 2: []})), tools.Reader("fake", "second", answers)]
-    asked: list[object] = []
-    monkeypatch.setattr(reading, "our_readers", lambda *given: asked.append(given) or [])
+    ours = {("compact", ()): [tools.Reader("ours", "", answers)]}
+    monkeypatch.setattr(reading, "our_readers", lambda weights, overrides: ours[weights, tuple(overrides)])
     monkeypatch.setattr(reading, "tesseract_readers", lambda threads: settings)
     monkeypatch.setattr(reading, "rapidocr_readers", lambda threads: [tools.Reader("other", "", answers)])
     files = tmp_path / "out.json", tmp_path / "out.md"
     arguments = [str(dataset), "--threads", "1", "--search", "--limit", "1"]
     assert reading.main([*arguments, "--json", str(files[0]), "--markdown", str(files[1])]) == 0
     printed = capsys.readouterr().out
-    assert asked == [("compact", [])] and "second" in printed and "first" not in printed
+    assert "ours" in printed and "second" in printed and "first" not in printed
     document = json.loads(files[0].read_text())
     assert (document["pictures"], document["protocol"], document["searched"]) == (1, "totaltext", True)
-    assert [row["setting"] for row in document["rows"]] == ["second", ""]
-    assert [row["end_to_end"]["matched"] for row in document["settings"]] == [0, 1, 1]
+    assert [row["setting"] for row in document["rows"]] == ["", "second", ""]
+    assert [row["end_to_end"]["matched"] for row in document["settings"]] == [1, 0, 1, 1]
     assert files[1].read_text().count("\n| fake | second |") == 1
 
 
