@@ -1,9 +1,11 @@
 """The two operators against plain readings of the same rules, and whole spotters with random weights.
 
-Run it as `python scripts/benchmark.py spotters [--threads 2]`. The plain readings are what one writes with the
-library's own samplers: deformable attention as one `grid_sample` a level, BezierAlign as one gather for each of the
-four cells around a sample. Both have to give the same numbers, forward and backward. CPU times are the process's, of
-all its threads together, and wall times beside them; memory is what a call needs on top of what is there before it.
+Run it as `python scripts/benchmark.py spotters [--threads 2] [--repeats 5]`. The plain readings are what one writes
+with the libraries' own samplers: deformable attention as one `grid_sample` a level, BezierAlign as one gather for each
+of the four cells around a sample, and, for upright words, as torchvision's `roi_align` of boxes moved by half a bin.
+All have to give the same numbers, forward and backward. CPU times are the process's, of all its threads together, and
+wall times beside them; memory is what a call needs on top of what is there before it. Beside whole spotters stand the
+wall times of the published code on two cores of another shared machine (SPECs `abcnet` 20, `deepsolo` 22, `testr` 17).
 """
 
 import ctypes
@@ -20,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import roi_align
 
 from fasttcm.config import load_config
 from fasttcm.engine.build import build_model
@@ -34,12 +37,12 @@ DECODER_QUERIES = 2500
 REGIONS, POOLED, CHANNELS = 100, (8, 32), 256
 TOLERANCE = 1e-3  # of the largest entry
 SPOTTERS = {
-    "ABCNet v1": ("abcnet/totaltext/imagenet_r50.yaml", "MODEL.ABCNET"),
-    "ABCNet v2": ("abcnet/v2/totaltext/imagenet_r50.yaml", "MODEL.ABCNET"),
-    "DeepSolo": ("deepsolo/totaltext/imagenet_r50.yaml", "MODEL.DEEPSOLO"),
-    "TESTR": ("testr/totaltext/imagenet_r50.yaml", "MODEL.TESTR"),
+    "ABCNet v1": ("abcnet/totaltext/imagenet_r50.yaml", "MODEL.ABCNET", {1: 3.48, 2: 2.02}),
+    "ABCNet v2": ("abcnet/v2/totaltext/imagenet_r50.yaml", "MODEL.ABCNET", {1: 7.33, 2: 3.39}),
+    "DeepSolo": ("deepsolo/totaltext/imagenet_r50.yaml", "MODEL.DEEPSOLO", {1: 6.94, 2: 3.77}),
+    "TESTR": ("testr/totaltext/imagenet_r50.yaml", "MODEL.TESTR", {1: 7.85, 2: 4.42}),
 }
-"""Configuration, and the node that holds the score threshold."""
+"""Configuration, the node that holds the score threshold, and wall seconds of the published code by threads."""
 _CONSOLE = Console(width=120)
 
 
@@ -118,6 +121,13 @@ def plain_bezier_align(features: Tensor, rois: Tensor, output_size: tuple[int, i
     return pooled.permute(0, 3, 1, 2)
 
 
+def boxes_of(rois: Tensor, output_size: tuple[int, int]) -> Tensor:
+    """(n, 5) boxes whose bins have their centres where those of upright regions (n, 17) have their corners."""
+    corners = rois[:, 1:].view(-1, 8, 2)[:, [0, 4]]
+    half_bin = (corners[:, 1] - corners[:, 0]) / torch.tensor([output_size[1], output_size[0]]) / 2
+    return torch.cat([rois[:, :1], (corners - half_bin[:, None]).flatten(1)], 1)
+
+
 def with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], list[Tensor]]:
     """A call that computes the output and the gradients of its sum of squares."""
 
@@ -186,12 +196,12 @@ def attention_inputs(queries: int | None) -> tuple[list[tuple[int, int]], list[T
     return shapes, [value, locations, weights.view(locations.shape[:-1])]
 
 
-def curves() -> Tensor:
-    """(n, 17) words of 60 .. 200 x 20 .. 50 pixels, slightly bent, anywhere in the image."""
+def curves(rise: float = 6.0) -> Tensor:
+    """(n, 17) words of 60 .. 200 x 20 .. 50 pixels, bent by ``rise`` pixels, anywhere in the image."""
     size = torch.stack([torch.empty(REGIONS).uniform_(60, 200), torch.empty(REGIONS).uniform_(20, 50)], 1)
     corner = torch.rand(REGIONS, 2) * (torch.tensor([IMAGE[1], IMAGE[0]]) - size)
     along = torch.linspace(0, 1, 4)
-    bend = torch.tensor([0.0, -6.0, -6.0, 0.0])
+    bend = torch.tensor([0.0, -rise, -rise, 0.0])
     top = torch.stack([corner[:, :1] + along * size[:, :1], corner[:, 1:] + bend], 2)
     bottom = (top + torch.stack([torch.zeros(REGIONS), size[:, 1]], 1)[:, None]).flip(1)
     return torch.cat([torch.zeros(REGIONS, 1), top.flatten(1), bottom.flatten(1)], 1)
@@ -215,10 +225,19 @@ def operators(repeats: int) -> Table:
             table.add_row(*row)
     rois, scale = curves(), 1 / 4
     features = torch.randn(1, CHANNELS, int(IMAGE[0] * scale), int(IMAGE[1] * scale))
+    upright = curves(rise=0.0)
+    boxes = boxes_of(upright, POOLED)
     rows = operator_rows(
         f"BezierAlign, {REGIONS} curves",
         lambda f: plain_bezier_align(f, rois, POOLED, scale),
         lambda f: bezier_align(f, rois, POOLED, scale),
+        [features],
+        repeats,
+    )
+    rows += operator_rows(
+        f"roi_align, {REGIONS} upright words",
+        lambda f: roi_align(f, boxes, POOLED, scale, sampling_ratio=1, aligned=True),
+        lambda f: bezier_align(f, upright, POOLED, scale),
         [features],
         repeats,
     )
@@ -230,9 +249,9 @@ def operators(repeats: int) -> Table:
 def models(repeats: int, batches: Sequence[int] = (1, 4)) -> Table:
     """Whole inference of every spotter whose configuration is there; every query or region is read."""
     table = Table(title=f"spotters, {IMAGE[0]} x {IMAGE[1]}, random weights, {torch.get_num_threads()} threads")
-    for column in ("", "batch", "wall, s", "CPU, s", "CPU s / image", "MiB"):
+    for column in ("", "batch", "wall, s", "CPU, s", "CPU s / image", "MiB", "published, s", "ratio"):
         table.add_column(column, justify="right" if column else "left")
-    for name, (file, node) in SPOTTERS.items():
+    for name, (file, node, published) in SPOTTERS.items():
         path = ROOT / "configs" / file
         if not path.is_file():
             continue
@@ -244,9 +263,10 @@ def models(repeats: int, batches: Sequence[int] = (1, 4)) -> Table:
             with torch.inference_mode():
                 model(samples)
                 cost = median([measure(lambda model=model, samples=samples: model(samples)) for _ in range(repeats)])
-            table.add_row(
-                name, f"{batch}", f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.cpu / batch:.2f}", f"{cost.memory:.0f}"
-            )
+            row = [f"{batch}", f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.cpu / batch:.2f}", f"{cost.memory:.0f}"]
+            original = published.get(torch.get_num_threads()) if batch == 1 else None
+            row += [f"{original:.2f}", f"{original / cost.wall:.1f} x"] if original else ["", ""]
+            table.add_row(name, *row)
         del model
     return table
 
