@@ -1,14 +1,16 @@
 """Train the spotter that ships with the package, from nothing to fasttcm/models/compact.safetensors.
 
-Makes synthetic pictures, trains the detector and, beside it, the reader on the words of the same pictures, joins the
-two, trains them together for a while, and writes and scores the model. Each step is a `fasttcm` command that is printed
-first; a run that was interrupted goes on where it stopped. Fonts and words: docs/synthetic.md; costs: docs/compact.md.
+Makes synthetic pictures, trains the detector and, beside it, the reader on the words of the same pictures (first with a
+guide, then without), joins the two, trains them together for a while, and writes and scores the model. Each step is a
+`fasttcm` command that is printed first; a run that was interrupted goes on where it stopped. Fonts and words:
+docs/synthetic.md; costs: docs/compact.md.
 """
 
 import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -41,12 +43,16 @@ def run(*words: str) -> None:
         sys.exit(f"stopped: fasttcm {words[0]} failed; the same command goes on from here")
 
 
-def run_together(commands: Sequence[Sequence[str]]) -> None:
-    """Run several `fasttcm` commands at once, with an equal share of the cores."""
-    threads = str(max(1, torch.get_num_threads() // len(commands)))
-    running = [subprocess.Popen(["env", f"OMP_NUM_THREADS={threads}", *command(*words)]) for words in commands]
-    codes = [process.wait() for process in running]  # all of them, also after a failure
-    if any(codes):
+def run_together(lanes: Sequence[Sequence[Sequence[str]]]) -> None:
+    """Run lanes of `fasttcm` commands at once, each with an equal share of the cores; those of a lane in turn."""
+    share = ["env", f"OMP_NUM_THREADS={max(1, torch.get_num_threads() // len(lanes))}"]
+
+    def succeeds(lane: Sequence[Sequence[str]]) -> bool:
+        return all(subprocess.run([*share, *command(*words)], check=False).returncode == 0 for words in lane)
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        finished = list(pool.map(succeeds, lanes))  # all of them, also after a failure
+    if not all(finished):
         sys.exit("stopped: a training failed; the same command goes on from here")
 
 
@@ -54,8 +60,8 @@ def join(detector: Path, reader: Path, target: Path) -> None:
     """The detector's weights with the reader's reader."""
     cfg = load_config(CONFIGS / "joint.yaml")
     found, read = read_checkpoint(detector), read_checkpoint(reader)
-    weights = {key: (read if key.startswith(READER) else found).weights[key] for key in found.weights}
     model = build_model(cfg, weights=False)
+    weights = {key: (read if key.startswith(READER) else found).weights[key] for key in model.state_dict()}
     load_weights(model, weights, detector)
     save_model(target, model, cfg, found.iteration)
 
@@ -98,10 +104,16 @@ def main() -> None:
     make_pictures(options, out)
     start, frozen = options.start_from, ["MODEL.TCM.TEXT_TOWER", "False"] if options.start_from else []
     if not start:
-        stages = [("detector", out / "scenes"), ("recognizer", out / "words")]
-        run_together([training(name, data, out, options) for name, data in stages])
+        scenes, words = out / "scenes", out / "words"
+        guided = str(out / "recognizer/model_final.safetensors")
+        detector = [training("detector", scenes, out, options)]
+        reader = [
+            training("recognizer", words, out, options),
+            training("recognizer_refine", words, out, options, "MODEL.WEIGHTS", guided),
+        ]
+        run_together([detector, reader])
         start = str(out / "joined.safetensors")
-        finals = [out / name / "model_final.safetensors" for name, _ in stages]
+        finals = [out / name / "model_final.safetensors" for name in ("detector", "recognizer_refine")]
         join(finals[0], finals[1], Path(start))
     run(*training("joint", out / "scenes", out, options, "MODEL.WEIGHTS", start, *frozen))
     final = out / "joint/model_final.safetensors"

@@ -1,6 +1,7 @@
 """The recipe of the shipped model, in miniature: two separate trainings, joined, trained on, frozen and halved."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from fasttcm.engine.checkpoint import read_checkpoint, save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "compact"
+SCRIPT = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(os.environ['OMP_NUM_THREADS']); sys.exit({})"
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +27,17 @@ def recipe():
 
 def test_joined_weights_are_the_detectors_with_the_readers_reader(recipe, tmp_path: Path) -> None:
     parts = {}
-    for seed, name in enumerate(("detector", "recognizer")):
+    for seed, name in enumerate(("detector", "recognizer_refine")):
         torch.manual_seed(seed)
         cfg = load_config(CONFIGS / f"{name}.yaml")
         parts[name] = build_model(cfg)
         save_model(tmp_path / f"{name}.safetensors", parts[name], cfg, 7 + seed)
     joined = tmp_path / "joined.safetensors"
-    recipe.join(tmp_path / "detector.safetensors", tmp_path / "recognizer.safetensors", joined)
+    recipe.join(tmp_path / "detector.safetensors", tmp_path / "recognizer_refine.safetensors", joined)
     stored = read_checkpoint(joined)
     assert stored.iteration == 7 and stored.config.MODEL.ABCNET.TRAIN == "all"
     for key, value in stored.weights.items():
-        source = "recognizer" if key.startswith("recognizer.") else "detector"
+        source = "recognizer_refine" if key.startswith("recognizer.") else "detector"
         assert torch.equal(value, parts[source].state_dict()[key]), key
 
     small = tmp_path / "small.safetensors"
@@ -65,3 +67,15 @@ def test_every_stage_names_its_files(recipe, tmp_path: Path) -> None:
     assert words[:3] == ["train", "--config-file", str(CONFIGS / "detector.yaml")] and "--resume" in words
     assert words[words.index("SOLVER.MAX_ITER") + 1] == str(load_config(CONFIGS / "detector.yaml").SOLVER.MAX_ITER // 2)
     assert words[words.index("OUTPUT_DIR") + 1] == str(tmp_path / "detector")
+
+
+def test_lanes_run_in_turn_and_a_failure_ends_its_own_only(recipe, tmp_path: Path, monkeypatch) -> None:
+    def command(name: str, code: int = 0) -> list[str]:
+        return [sys.executable, "-c", SCRIPT.format(code), str(tmp_path / name)]
+
+    monkeypatch.setattr(recipe, "command", command)
+    recipe.run_together([[("first",), ("second",)], [("beside",)]])
+    assert all((tmp_path / name).read_text().isdigit() for name in ("first", "second", "beside"))
+    with pytest.raises(SystemExit, match="a training failed"):
+        recipe.run_together([[("broken", 1), ("never",)], [("other",)]])
+    assert (tmp_path / "other").exists() and (tmp_path / "broken").exists() and not (tmp_path / "never").exists()

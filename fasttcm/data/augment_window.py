@@ -20,9 +20,11 @@ LEAST_HEIGHT = 6.0
 
 
 class RandomWindow:
-    """Scale the picture at random, then cut out a square of ``size`` pixels that holds the centre of a random word.
+    """Scale the picture at random, then cut out a square of ``size`` pixels around a random word.
 
-    The square may reach beyond the picture by a quarter of its side; what lies outside is black.
+    The chance of a word grows with its longer side: a picture has few big words among many small ones, and a square
+    placed blindly mostly cuts the big ones. The word is inside as a whole where it fits. The square may reach beyond
+    the picture by a quarter of its side; what lies outside is black.
 
     Args:
         size: side of the window in pixels.
@@ -44,9 +46,9 @@ class RandomWindow:
         limits = np.asarray([[-side / 4] * 2, [width - 0.75 * side, height - 0.75 * side]])
         low, high = limits.min(0), limits.max(0)
         if len(boxes):
-            chosen = boxes[int(rng.integers(len(boxes)))]
-            centre = (chosen[:2] + chosen[2:]) / 2
-            low, high = np.maximum(low, centre - side), np.minimum(high, centre)
+            sides = (boxes[:, 2:] - boxes[:, :2]).max(1).clip(min=1)
+            chosen = boxes[int(rng.choice(len(boxes), p=sides / sides.sum()))]
+            low, high = np.maximum(low, chosen[2:] - side), np.minimum(high, chosen[:2])
         corner = rng.uniform(np.minimum(low, high), np.maximum(low, high))
         x0, y0 = np.maximum(np.floor(corner).astype(int), 0)
         x1, y1 = np.minimum(np.ceil(corner + side).astype(int), (width, height))

@@ -55,12 +55,20 @@ class ColumnEncoder(nn.Module):
         in_channels: channels of the regions.
         height: their rows, a multiple of 8.
         widths: channels of the four stages, at 1/2, 1/2, 1/4 and 1/8 of the height.
+        blocks: residual blocks of the last stage.
         hidden: width of the LSTM in each direction.
         dropout: on the columns before the LSTM, in training.
     """
 
     def __init__(
-        self, *, in_channels: int, height: int, widths: Sequence[int], hidden: int, dropout: float = 0.0
+        self,
+        *,
+        in_channels: int,
+        height: int,
+        widths: Sequence[int],
+        hidden: int,
+        blocks: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if height < 8 or height % 8:
@@ -72,7 +80,7 @@ class ColumnEncoder(nn.Module):
             _conv(fine, middle, stride=2),
             _Residual(middle),
             _conv(middle, coarse, stride=(2, 1)),
-            _Residual(coarse),
+            *(_Residual(coarse) for _ in range(blocks)),
         )
         self.squeeze = nn.Sequential(
             nn.Conv2d(coarse, coarse, (height // 8, 1), bias=False), nn.BatchNorm2d(coarse), nn.ReLU()
@@ -85,12 +93,11 @@ class ColumnEncoder(nn.Module):
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Columns (n, w / 4, widths[-1]) as seen alone, and (n, w / 4, 2 * hidden) as seen in context, float32.
 
-        ``regions`` are (n, in_channels, height, w) with n > 0. The LSTM runs in float32 always.
+        ``regions`` are (n, in_channels, height, w) with n > 0.
         """
-        columns = self.squeeze(self.convs(_standardized(regions)))[:, :, 0].float().transpose(1, 2)
-        with torch.autocast(regions.device.type, enabled=False):
-            encoded: Tensor = self.rnn(self.dropout(columns).transpose(0, 1))[0]
-        return columns, encoded.transpose(0, 1)
+        columns = self.squeeze(self.convs(_standardized(regions)))[:, :, 0].transpose(1, 2)
+        encoded: Tensor = self.rnn(self.dropout(columns).transpose(0, 1))[0]
+        return columns.float(), encoded.transpose(0, 1).float()
 
 
 def read_columns(logits: Tensor, *, blank: int, max_length: int) -> Reading:

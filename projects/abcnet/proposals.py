@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import shapely
 import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from fasttcm.geometry import beziers_to_polygons
 from fasttcm.projects.abcnet.head import HeadOutput
 
-__all__ = ["ProposalSelector", "Proposals"]
+__all__ = ["ProposalSelector", "Proposals", "uncovered"]
 
 
 @dataclass
@@ -50,6 +53,33 @@ class Proposals:
         )
 
 
+def uncovered(beziers: Tensor, most: float) -> Tensor:
+    """Which texts are not mostly the same place as a better one.
+
+    Boxes that overlap little can still be a word and a piece of it, and boxes that overlap much can be two lines of
+    slanted text: only the outlines tell.
+
+    Args:
+        beziers: (n, 16) control points, best text first.
+        most: a text goes when it and a better one that stays share more than this part of the smaller one's area. An
+            outline that crosses itself counts with what ``buffer(0)`` leaves of it; one without area goes.
+
+    Returns:
+        (n,) bool, on the device of ``beziers``.
+    """
+    rings = shapely.polygons(beziers_to_polygons(beziers.detach().double().cpu(), 7).numpy())
+    shapes = shapely.buffer(rings, 0)
+    areas = shapely.area(shapes)
+    stays = areas > 0
+    pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    worse, better = pairs[:, pairs[0] > pairs[1]]
+    shared = shapely.area(shapely.intersection(shapes[worse], shapes[better]))
+    covered = shared > most * np.minimum(areas[worse], areas[better])
+    for row, other in sorted(zip(worse[covered].tolist(), better[covered].tolist(), strict=True)):
+        stays[row] &= not stays[other]  # rows ascend, so what is better has been decided
+    return torch.from_numpy(stays).to(beziers.device)
+
+
 class ProposalSelector(nn.Module):
     """Threshold, rank and suppress; without parameters, a module because train and eval mode differ.
 
@@ -59,6 +89,7 @@ class ProposalSelector(nn.Module):
         pre_nms_topk: locations kept a level and image.
         post_nms_topk: texts kept an image; ties with the last are kept too.
         nms_threshold: a box is dropped when its IoU with a better one is greater.
+        most_covered: see :func:`uncovered`, which follows; 1 or more: it does not.
     """
 
     def __init__(
@@ -69,6 +100,7 @@ class ProposalSelector(nn.Module):
         pre_nms_topk: int = 1000,
         post_nms_topk: int = 100,
         nms_threshold: float = 0.5,
+        most_covered: float = 1.0,
     ) -> None:
         super().__init__()
         self.threshold_train = threshold_train
@@ -76,6 +108,7 @@ class ProposalSelector(nn.Module):
         self.pre_nms_topk = pre_nms_topk
         self.post_nms_topk = post_nms_topk
         self.nms_threshold = nms_threshold
+        self.most_covered = most_covered
 
     @torch.no_grad()
     def forward(self, output: HeadOutput) -> list[Proposals]:
@@ -115,4 +148,4 @@ class ProposalSelector(nn.Module):
         kept = found[batched_nms(found.boxes, found.scores, found.labels, self.nms_threshold)]
         if len(kept) > self.post_nms_topk:
             kept = kept[kept.scores >= kept.scores[self.post_nms_topk - 1]]
-        return kept
+        return kept[uncovered(kept.beziers, self.most_covered)] if self.most_covered < 1 else kept

@@ -49,6 +49,19 @@ def test_cut_words_become_do_not_cares_and_whole_ones_stay():
     assert seen.ignore.tolist() == [False, False] and words.ignore.tolist() == [False, False]
 
 
+def test_the_chosen_word_is_whole_where_it_fits_and_long_ones_are_chosen_more_often():
+    words = targets("a", "b")
+    words.boxes[1] = torch.tensor([1.0, 30.0, 89.0, 42.0])  # chosen 88 times of 128
+    whole = np.zeros(2)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        _, seen = RandomWindow(size=50, scale=(0.5, 0.5))(picture(200, 300), words, rng)
+        inside = (seen.boxes >= 0).all(1) & (seen.boxes <= 50).all(1)
+        assert inside.any()
+        whole += [any(kept and text == name for kept, text in zip(inside, seen.texts, strict=True)) for name in "ab"]
+    assert whole[1] > 125
+
+
 def test_words_that_became_too_small_are_do_not_cares():
     words = targets("a", "b")  # 12 pixels high
     for scale, ignored in ((0.4, True), (0.6, False)):

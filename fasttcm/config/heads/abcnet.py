@@ -18,6 +18,7 @@ def abcnet() -> CfgNode:
     node.FOCAL_ALPHA = 0.25
     node.FOCAL_GAMMA = 2.0
     node.NMS_TH = 0.5
+    node.COVERED_TH = 1.0  # then texts go that share more than this of the smaller area with a better one; 1: not used
     node.INFERENCE_TH_TRAIN = 0.7
     node.INFERENCE_TH_TEST = 0.45
     node.PRE_NMS_TOPK = 1000
@@ -30,6 +31,7 @@ def abcnet() -> CfgNode:
     node.CANONICAL_LEVEL = 3
     node.READER = "attention"  # or ctc: a small CRNN
     node.READER_WIDTHS = [32, 64, 128, 192]  # ctc: channels of its stages; RECOGNIZER_CHANNELS: of the LSTM each way
+    node.READER_BLOCKS = 1  # ctc: residual blocks of the last stage
     node.READER_MAX_REGIONS = 0  # ctc: most texts of a batch that train; 0: all
     node.READER_GUIDE_WEIGHT = 0.0  # ctc: of a loss that names every column as if characters were equally wide
     node.CURVE_JITTER = 0.0  # text heights; noise on the annotated curves that the recogniser trains on

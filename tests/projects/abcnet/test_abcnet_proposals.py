@@ -6,7 +6,7 @@ import torch
 from fasttcm.charset import Charset
 from fasttcm.projects.abcnet.head import HeadOutput
 from fasttcm.projects.abcnet.postprocess import rescale, to_predictions
-from fasttcm.projects.abcnet.proposals import Proposals, ProposalSelector
+from fasttcm.projects.abcnet.proposals import Proposals, ProposalSelector, uncovered
 from fasttcm.projects.abcnet.recognizer import Reading
 
 
@@ -109,3 +109,45 @@ def test_no_words_give_empty_tensors_of_the_right_shapes():
     assert (words.height, words.width, len(words), words.polygons) == (7, 9, 0, [])
     assert words.boxes.shape == (0, 4) and words.beziers.shape == (0, 16) and words.text_scores.shape == (0,)
     assert words.to_json(image_id=1)["words"] == []
+
+
+def flat(x0: float, y0: float, x1: float, y1: float) -> list[float]:
+    """Control points of a rectangle."""
+    xs = [x0 + (x1 - x0) * part / 3 for part in range(4)]
+    return [v for x in xs for v in (x, y0)] + [v for x in reversed(xs) for v in (x, y1)]
+
+
+def slanted(dy: float) -> list[float]:
+    """A band 10 high that falls by one pixel a pixel, ``dy`` lower than the first."""
+    xs = [0, 20, 40, 60]
+    return [v for x in xs for v in (x, x + dy)] + [v for x in reversed(xs) for v in (x, x + dy + 10)]
+
+
+def test_a_piece_of_a_better_word_goes_and_a_neighbour_stays():
+    word, piece, beside = flat(0, 0, 90, 20), flat(55, 2, 95, 22), flat(92, 0, 150, 20)
+    assert uncovered(torch.tensor([word, piece, beside]), 0.4).tolist() == [True, False, True]
+    assert uncovered(torch.tensor([piece, word, beside]), 0.4).tolist() == [True, False, True]
+    assert uncovered(torch.tensor([word, piece]), 0.9).tolist() == [True, True]  # 35 * 18 of 40 * 20
+
+
+def test_what_a_dropped_text_covers_stays():
+    chain = torch.tensor([flat(0, 0, 60, 20), flat(30, 0, 90, 20), flat(60, 0, 120, 20)])
+    assert uncovered(chain, 0.4).tolist() == [True, False, True]
+
+
+def test_slanted_lines_whose_boxes_nearly_coincide_stay():
+    lines = torch.tensor([slanted(0), slanted(12)])
+    assert uncovered(lines, 0.1).tolist() == [True, True]
+
+
+def test_outlines_without_area_go_and_none_is_fine():
+    assert uncovered(torch.tensor([[5.0] * 16, flat(0, 0, 9, 9)]), 0.5).tolist() == [False, True]
+    assert uncovered(torch.zeros(0, 16), 0.5).tolist() == []
+
+
+def test_the_selector_drops_covered_texts_when_asked():
+    predictions = output([[0.9, 0.6]])
+    predictions.beziers[0] = torch.tensor(flat(-1, -1, 1, 1))[None, :, None, None].expand(1, 16, 1, 2)  # in strides
+    assert len(ProposalSelector().eval()(predictions)[0]) == 2
+    (found,) = ProposalSelector(most_covered=0.4).eval()(predictions)
+    assert found.locations[:, 0].tolist() == [4]
