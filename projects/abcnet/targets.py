@@ -23,6 +23,8 @@ _STRIPE = 0.3
 """Half width of the stripe in text heights."""
 _STRIPE_POINTS = 17
 """Points on the middle line, from which the distance is measured."""
+_OVERLAP = 1.2
+"""Factor by which the heights of a level reach into those of its neighbours: near a border both levels answer."""
 
 
 @dataclass
@@ -48,14 +50,19 @@ def ctrness_target(reg: Tensor) -> Tensor:
     return torch.sqrt((across.amin(1) / across.amax(1)) * (down.amin(1) / down.amax(1)))
 
 
-def _on_stripe(locations: Tensor, strides: Tensor, beziers: Tensor) -> Tensor:
-    """(M, n) bool: locations (M, 2) nearer than 0.3 heights, or half a stride, to the middle line of curves (n, 16)."""
+def _on_stripe(locations: Tensor, strides: Tensor, ranges: Tensor, beziers: Tensor) -> Tensor:
+    """(M, n) bool: locations (M, 2) nearer than 0.3 heights, or half a stride, to the middle line of curves (n, 16).
+
+    The level is that of the text's height, which a cell can see without seeing the ends of the text, and letters look
+    the same to every level.
+    """
     rings = beziers_to_polygons(beziers, _STRIPE_POINTS)
     top, bottom = rings[:, :_STRIPE_POINTS], rings[:, _STRIPE_POINTS:].flip(1)
     height = (top - bottom).norm(dim=2).mean(1)
+    fits = (height > ranges[:, :1] / _OVERLAP) & (height <= ranges[:, 1:] * _OVERLAP)
     middle = (top + bottom).reshape(-1, 2) / 2
     distance = torch.cdist(locations, middle).reshape(len(locations), len(beziers), -1).amin(2)
-    return distance <= torch.maximum(_STRIPE * height, strides[:, None] / 2)
+    return fits & (distance <= torch.maximum(_STRIPE * height, strides[:, None] / 2))
 
 
 def _candidates(
@@ -63,15 +70,13 @@ def _candidates(
 ) -> tuple[Tensor, Tensor]:
     """Distances (M, n, 4) of M locations to the sides of n boxes, and where a location may answer for a box (M, n).
 
-    With ``beziers`` (n, 16) the stripe along them answers, on the level that fits the box as seen from its centre.
+    With ``beziers`` (n, 16) the stripe along them answers, on the levels that fit its height.
     """
     corners = torch.cat([locations, -locations], 1)
     signed = torch.cat([boxes[:, :2], -boxes[:, 2:]], 1)
     reg = corners[:, None] - signed
     if beziers is not None:
-        half = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
-        fits = (half > ranges[:, :1]) & (half <= ranges[:, 1:])
-        return reg, _on_stripe(locations, strides, beziers) & (reg.amin(2) > 0) & fits
+        return reg, _on_stripe(locations, strides, ranges, beziers) & (reg.amin(2) > 0)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     reach = (strides * radius)[:, None, None]
     # The square around the centre, cut to the box: each of its sides is the nearer one.
@@ -94,13 +99,14 @@ def assign_image(
 ) -> DenseTargets:
     """Assign every location of one image to a text or to the background.
 
-    A location answers for the smallest box whose central region contains it and whose farthest side lies in the level's
-    range; the first on ties. Illegible texts never win; a location that only they claim is ``ignored``.
+    A location answers for the smallest box whose central region contains it and whose farthest side (stripe: whose
+    text height) lies in the level's range; the first on ties. Illegible texts never win; a location that only they claim is ``ignored``.
 
     Args:
         locations: (M, 2) pixel positions.
         strides: (M,) stride of each location in pixels.
-        ranges: (M, 2) least and greatest distance to the farthest side, both included, in pixels.
+        ranges: (M, 2) least and greatest distance to the farthest side, both included, in pixels; stripe: of the
+            text's height, widened to both sides by a fifth.
         targets: boxes and curves in input pixels, on the device of ``locations``.
         num_classes: label of the background.
         radius: half side of the central square, in strides.

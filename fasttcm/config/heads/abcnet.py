@@ -9,7 +9,7 @@ def abcnet() -> CfgNode:
     """Keys of ABCNet with their defaults."""
     node = CfgNode()
     node.HEAD_LEVELS = ["p3", "p4", "p5", "p6", "p7"]
-    node.SIZES_OF_INTEREST = [64, 128, 256, 512]  # pixels
+    node.SIZES_OF_INTEREST = [64, 128, 256, 512]  # pixels to the farthest side; region stripe: heights of texts
     node.HEAD_CHANNELS = 0  # 0: the pyramid's
     node.NUM_CONVS = 4
     node.ANSWER_REGION = "center"  # or stripe: the locations along the middle of a text, not the square at its centre

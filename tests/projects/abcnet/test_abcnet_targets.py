@@ -158,11 +158,20 @@ def test_the_stripe_of_a_slanted_text_leaves_the_corners_of_its_box():
     assert stripe([(45, 45), (45.5, 44), (70, 20), (20, 70)], 4.0, word).labels.tolist() == [0, 0, 1, 1]
 
 
-def test_a_text_has_one_level_for_the_whole_stripe():
-    word = boxes((0, 0, 128, 20))  # half of its longer side is 64
-    points = [(2, 10), (64, 10), (126, 10)]
-    assert stripe(points, 4.0, word, limits=(-1.0, 64.0)).labels.tolist() == [0] * 3
-    assert stripe(points, 4.0, word, limits=(64.0, 128.0)).labels.tolist() == [1] * 3
+@pytest.mark.parametrize("length", [30.0, 128.0, 900.0])
+def test_the_height_of_a_text_decides_its_level_for_the_whole_stripe(length: float):
+    word = boxes((0, 0, length, 18))
+    points = [(2, 9), (length / 2, 9), (length - 2, 9)]
+    assert stripe(points, 4.0, word, limits=(-1.0, 24.0)).labels.tolist() == [0] * 3
+    assert stripe(points, 8.0, word, limits=(24.0, 48.0)).labels.tolist() == [1] * 3
+
+
+def test_near_a_border_of_heights_both_levels_answer():
+    for height, levels in ((19, [0]), (22, [0, 1]), (27, [0, 1]), (30, [1])):
+        word, middle = boxes((0, 0, 100, height)), [(50, height / 2)]
+        limits = [(-1.0, 24.0), (24.0, 48.0)]
+        answering = [i for i, limit in enumerate(limits) if stripe(middle, 8.0, word, limit).labels.tolist() == [0]]
+        assert answering == levels
 
 
 def test_regions_have_names():
