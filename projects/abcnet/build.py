@@ -89,6 +89,7 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
             pre_nms_topk=options.PRE_NMS_TOPK,
             post_nms_topk=options.POST_NMS_TOPK,
             nms_threshold=options.NMS_TH,
+            fuses_ends=options.FUSE_ENDS,
             most_covered=options.COVERED_TH,
         ),
         rec_loss_weight=options.REC_LOSS_WEIGHT,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from fasttcm.geometry import beziers_to_polygons
+from fasttcm.projects.abcnet.fuse_ends import fuse_ends
 from fasttcm.projects.abcnet.head import HeadOutput
 
 __all__ = ["ProposalSelector", "Proposals", "uncovered"]
@@ -19,7 +20,7 @@ class Proposals:
     """Detected texts of one image, by descending score, in input pixels.
 
     Attributes:
-        boxes: (n, 4) float32 x0 y0 x1 y1, neither clipped nor of positive area for sure.
+        boxes: (n, 4) float32 x0 y0 x1 y1, predicted beside the curves, neither clipped nor of positive area for sure.
         scores: (n,) float32 geometric mean of text probability and centre-ness.
         labels: (n,) int64 classes.
         locations: (n, 2) float32 position that predicted each.
@@ -89,6 +90,7 @@ class ProposalSelector(nn.Module):
         pre_nms_topk: locations kept a level and image.
         post_nms_topk: texts kept an image; ties with the last are kept too.
         nms_threshold: a box is dropped when its IoU with a better one is greater.
+        fuses_ends: then :func:`~fasttcm.projects.abcnet.fuse_ends.fuse_ends` moves the corners of the curves.
         most_covered: see :func:`uncovered`, which follows; 1 or more: it does not.
     """
 
@@ -100,6 +102,7 @@ class ProposalSelector(nn.Module):
         pre_nms_topk: int = 1000,
         post_nms_topk: int = 100,
         nms_threshold: float = 0.5,
+        fuses_ends: bool = False,
         most_covered: float = 1.0,
     ) -> None:
         super().__init__()
@@ -108,6 +111,7 @@ class ProposalSelector(nn.Module):
         self.pre_nms_topk = pre_nms_topk
         self.post_nms_topk = post_nms_topk
         self.nms_threshold = nms_threshold
+        self.fuses_ends = fuses_ends
         self.most_covered = most_covered
 
     @torch.no_grad()
@@ -148,4 +152,6 @@ class ProposalSelector(nn.Module):
         kept = found[batched_nms(found.boxes, found.scores, found.labels, self.nms_threshold)]
         if len(kept) > self.post_nms_topk:
             kept = kept[kept.scores >= kept.scores[self.post_nms_topk - 1]]
+        if self.fuses_ends:
+            kept.beziers = fuse_ends(kept.beziers, found.beziers, found.scores, found.locations)
         return kept[uncovered(kept.beziers, self.most_covered)] if self.most_covered < 1 else kept

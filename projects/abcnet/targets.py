@@ -100,7 +100,8 @@ def assign_image(
     """Assign every location of one image to a text or to the background.
 
     A location answers for the smallest box whose central region contains it and whose farthest side (stripe: whose
-    text height) lies in the level's range; the first on ties. Illegible texts never win; a location that only they claim is ``ignored``.
+    text height) lies in the level's range; the first on ties. Illegible texts never win; a location that only they
+    claim is ``ignored``.
 
     Args:
         locations: (M, 2) pixel positions.

@@ -18,6 +18,7 @@ def abcnet() -> CfgNode:
     node.FOCAL_ALPHA = 0.25
     node.FOCAL_GAMMA = 2.0
     node.NMS_TH = 0.5
+    node.FUSE_ENDS = False  # corners of a text from all locations on it, the nearest first
     node.COVERED_TH = 1.0  # then texts go that share more than this of the smaller area with a better one; 1: not used
     node.INFERENCE_TH_TRAIN = 0.7
     node.INFERENCE_TH_TEST = 0.45
