@@ -95,6 +95,8 @@ def build(cfg: CfgNode, backbone: Backbone) -> ABCNet:
         rec_loss_weight=options.REC_LOSS_WEIGHT,
         adaptive_training=options.ADAPTIVE_TRAINING,
         curve_jitter=options.CURVE_JITTER,
+        reading_room=(options.READING_ROOM[0], options.READING_ROOM[1]),
+        threshold_text=options.TEXT_TH_TEST,
         pixels=pixels,
         trained=options.TRAIN,
         # A recogniser that was told to care less about what follows the end may write anything there.

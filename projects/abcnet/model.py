@@ -17,7 +17,7 @@ from fasttcm.projects.abcnet.loss import DetectionLoss
 from fasttcm.projects.abcnet.postprocess import to_predictions
 from fasttcm.projects.abcnet.proposals import Proposals, ProposalSelector
 from fasttcm.projects.abcnet.recognizer import Reading, RecognizerBranch
-from fasttcm.projects.abcnet.regions import Regions, add_predicted, jitter_curves, legible
+from fasttcm.projects.abcnet.regions import Regions, add_predicted, jitter_curves, legible, widen_curves
 from fasttcm.projects.abcnet.targets import TargetAssigner
 from fasttcm.structures import ILLEGIBLE, Sample, TextPredictions, TextTargets
 
@@ -48,6 +48,9 @@ class ABCNet(nn.Module):
             end-to-end training), each with the text of the nearest annotated curve.
         curve_jitter: strength of :func:`~fasttcm.projects.abcnet.regions.jitter_curves` on the annotated curves that
             the recogniser trains on; 0 as published.
+        reading_room: text heights at the ends and at the sides by which predicted curves are widened to be read; see
+            :func:`~fasttcm.projects.abcnet.regions.widen_curves`. The predictions keep their curves.
+        threshold_text: a word counts when the score of its reading reaches it.
         pixels: the recogniser reads from the picture at several sizes instead of the pyramid's levels.
         trained: ``all``; ``detection`` or ``recognition`` freezes the other part. Recognition alone wants ``pixels``.
         stop_at_end: drop characters read after the first end; the published decoding keeps them.
@@ -75,6 +78,8 @@ class ABCNet(nn.Module):
         rec_loss_weight: float = 0.05,
         adaptive_training: bool = False,
         curve_jitter: float = 0.0,
+        reading_room: tuple[float, float] = (0.0, 0.0),
+        threshold_text: float = 0.0,
         pixels: ImagePyramid | None = None,
         trained: Trained = "all",
         stop_at_end: bool = False,
@@ -100,6 +105,8 @@ class ABCNet(nn.Module):
         self.rec_loss_weight = rec_loss_weight
         self.adaptive_training = adaptive_training
         self.curve_jitter = curve_jitter
+        self.reading_room = reading_room
+        self.threshold_text = threshold_text
         self.pixels = pixels
         self.trained = trained
         self.stop_at_end = stop_at_end
@@ -179,9 +186,14 @@ class ABCNet(nn.Module):
         sizes: list[tuple[int, int]],
     ) -> list[TextPredictions]:
         proposals = self.selector(self.head(head_features))
-        reading = self.recognizer.read(pooler_features, [p.beziers for p in proposals])
+        ends, sides = self.reading_room
+        curves = [widen_curves(p.beziers, ends=ends, sides=sides) for p in proposals]
+        reading = self.recognizer.read(pooler_features, curves)
+        kept = reading.scores >= self.threshold_text
+        parts = kept.split([len(p) for p in proposals])
+        proposals = [p[part] for p, part in zip(proposals, parts, strict=True)]
         counts = [len(p) for p in proposals]
-        readings = map(Reading, reading.tokens.split(counts), reading.scores.split(counts))
+        readings = map(Reading, reading.tokens[kept].split(counts), reading.scores[kept].split(counts))
         return [
             to_predictions(
                 found,

@@ -20,7 +20,7 @@ class Proposals:
     """Detected texts of one image, by descending score, in input pixels.
 
     Attributes:
-        boxes: (n, 4) float32 x0 y0 x1 y1, predicted beside the curves, neither clipped nor of positive area for sure.
+        boxes: (n, 4) float32 x0 y0 x1 y1, neither clipped nor of positive area for sure.
         scores: (n,) float32 geometric mean of text probability and centre-ness.
         labels: (n,) int64 classes.
         locations: (n, 2) float32 position that predicted each.
@@ -154,4 +154,6 @@ class ProposalSelector(nn.Module):
             kept = kept[kept.scores >= kept.scores[self.post_nms_topk - 1]]
         if self.fuses_ends:
             kept.beziers = fuse_ends(kept.beziers, found.beziers, found.scores, found.locations)
+            outlines = beziers_to_polygons(kept.beziers)
+            kept.boxes = torch.cat([outlines.amin(1), outlines.amax(1)], 1)
         return kept[uncovered(kept.beziers, self.most_covered)] if self.most_covered < 1 else kept

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fasttcm.structures import TextTargets
 
-__all__ = ["Regions", "add_predicted", "jitter_curves", "legible", "nearest_curve"]
+__all__ = ["Regions", "add_predicted", "jitter_curves", "legible", "nearest_curve", "widen_curves"]
 
 
 @dataclass
@@ -92,3 +92,26 @@ def jitter_curves(curves: Tensor, strength: float) -> Tensor:
         for side, grow in ((top, -grow_top), (bottom, grow_bottom))
     ]
     return torch.stack([sides[0], sides[1].flip(1)], 1).reshape(-1, 16)
+
+
+def widen_curves(curves: Tensor, *, ends: float, sides: float) -> Tensor:
+    """Curves with room around them: what a detector cuts off cannot be read, what is too much can be passed over.
+
+    Args:
+        curves: (n, 16) control points in pixels.
+        ends: text heights added before the start and behind the end, along the straight line between them.
+        sides: likewise above and below.
+
+    Returns:
+        (n, 16); ``curves`` when nothing is added.
+    """
+    if not (ends or sides) or len(curves) == 0:
+        return curves
+    points = curves.reshape(-1, 2, 4, 2)
+    top, bottom = points[:, 0], points[:, 1].flip(1)
+    down = bottom - top
+    along = top[:, 3:] + bottom[:, 3:] - top[:, :1] - bottom[:, :1]
+    along = along / along.norm(dim=2, keepdim=True).clamp(min=1e-6)
+    place = torch.linspace(-1, 1, 4, device=curves.device, dtype=curves.dtype)[:, None]
+    longer = along * (ends * down.norm(dim=2).mean(1)[:, None, None] * place)
+    return torch.stack([top + longer - sides * down, (bottom + longer + sides * down).flip(1)], 1).reshape(-1, 16)

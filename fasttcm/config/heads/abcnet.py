@@ -22,6 +22,7 @@ def abcnet() -> CfgNode:
     node.COVERED_TH = 1.0  # then texts go that share more than this of the smaller area with a better one; 1: not used
     node.INFERENCE_TH_TRAIN = 0.7
     node.INFERENCE_TH_TEST = 0.45
+    node.TEXT_TH_TEST = 0.0  # words whose reading scores less are dropped
     node.PRE_NMS_TOPK = 1000
     node.POST_NMS_TOPK = 100
     node.POOLER_LEVELS = ["p2", "p3", "p4"]  # or [image, image2, image4]: the picture itself at 1, 1/2 and 1/4
@@ -36,6 +37,7 @@ def abcnet() -> CfgNode:
     node.READER_MAX_REGIONS = 0  # ctc: most texts of a batch that train; 0: all
     node.READER_GUIDE_WEIGHT = 0.0  # ctc: of a loss that names every column as if characters were equally wide
     node.CURVE_JITTER = 0.0  # text heights; noise on the annotated curves that the recogniser trains on
+    node.READING_ROOM = [0.0, 0.0]  # text heights at the ends and sides; added to predicted curves before they are read
     node.TRAIN = "all"  # detection or recognition: the other part is frozen and not run
     node.RECOGNIZER_CHANNELS = 256
     node.COORD_CONVS = 0  # v2: 4 convolutions over features and coordinates, before the regions are cut out

@@ -222,6 +222,37 @@ def test_found_words_lie_in_the_original_image_and_scale_with_it():
     assert (here.scores[:-1] >= here.scores[1:]).all()
 
 
+def test_words_whose_reading_scores_too_little_go():
+    model = open_model()
+    with torch.inference_mode():
+        everything = model([sample(), sample(seed=1)])
+        model.threshold_text = float(torch.cat([words.text_scores for words in everything]).median())
+        rest = model([sample(), sample(seed=1)])
+    assert 0 < sum(len(words) for words in rest) < sum(len(words) for words in everything)
+    for before, after in zip(everything, rest, strict=True):
+        sure = before.text_scores >= model.threshold_text
+        assert torch.equal(after.scores, before.scores[sure]) and torch.equal(after.beziers, before.beziers[sure])
+        assert after.texts == [text for text, kept in zip(before.texts, sure.tolist(), strict=True) if kept]
+
+
+def test_room_for_reading_changes_what_is_read_and_not_where(monkeypatch):
+    model, read = open_model(), []
+    reader = model.recognizer.read
+
+    def spy(features, curves):
+        read.append(torch.cat(list(curves)))
+        return reader(features, curves)
+
+    monkeypatch.setattr(model.recognizer, "read", spy)
+    with torch.inference_mode():
+        (narrow,) = model([sample()])
+        model.reading_room = (0.0, 0.25)
+        (wide,) = model([sample()])
+    torch.testing.assert_close(narrow.beziers, wide.beziers)
+    tall, low = ((c.reshape(-1, 8, 2)[:, 0] - c.reshape(-1, 8, 2)[:, 7]).norm(dim=1) for c in (read[1], read[0]))
+    torch.testing.assert_close(tall, 1.5 * low)
+
+
 def test_images_of_a_batch_get_their_own_words():
     first, second = sample(seed=1), sample(seed=2)
     model = open_model()

@@ -1,7 +1,7 @@
 import torch
 from tiny import targets
 
-from fasttcm.projects.abcnet.regions import Regions, add_predicted, legible, nearest_curve
+from fasttcm.projects.abcnet.regions import Regions, add_predicted, legible, nearest_curve, widen_curves
 from fasttcm.structures import TextTargets
 
 LENGTH = 3
@@ -45,3 +45,15 @@ def test_nothing_annotated_or_nothing_predicted() -> None:
     assert len(add_predicted(regions_of(words), torch.zeros(0, 16), words)) == 1
     illegible = targets("one", ignore=True)
     assert len(add_predicted(regions_of(illegible), words.beziers, illegible)) == 0
+
+
+def test_room_around_curves_is_measured_in_heights() -> None:
+    words = targets("one").beziers  # 40 x 12 at (10, 8)
+    wide = widen_curves(words, ends=0.5, sides=0.25).reshape(8, 2)
+    torch.testing.assert_close(wide[[0, 3, 4, 7]], torch.tensor([[4.0, 5], [56, 5], [56, 23], [4, 23]]))
+    torch.testing.assert_close(wide[:4, 0], torch.linspace(4, 56, 4))
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    turned = widen_curves((words.reshape(8, 2) @ turn).reshape(1, 16), ends=0.5, sides=0.25)
+    torch.testing.assert_close(turned.reshape(8, 2), wide @ turn)
+    assert widen_curves(words, ends=0, sides=0) is words
+    assert widen_curves(words[:0], ends=1, sides=1).shape == (0, 16)
